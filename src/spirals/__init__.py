@@ -1,0 +1,1 @@
+"""The spiral case study: data, models, training, figures, and the bridge to MLflow."""

@@ -1,0 +1,178 @@
+"""Arithmetic that gives the same bytes on every machine.
+
+NumPy's `matmul`, `dot`, `exp` and `log` differ in the last bit from one kind of
+CPU to the next: BLAS picks a kernel with an order of summation of its own, and the
+transcendental functions come from SIMD variants or from the system's libm. After
+10,000 iterations of gradient descent the last bit has become the sixth digit.
+
+What is used here was the same wherever it was tried: the operations that IEEE 754
+defines exactly (`+ - * /`, `sqrt`, `rint`, `ldexp`, `frexp`, comparisons), and sums
+in a fixed order.
+"""
+
+import math
+from decimal import Context, Decimal
+from functools import lru_cache
+
+import numpy as np
+
+# ln 2 in two parts: the first has 32 bits, so that its product with an exponent is
+# exact; the second is what is missing from it.
+LN2 = Context(prec=60).ln(Decimal(2))
+LN2_HIGH = math.floor(LN2 * 2**32) / 2**32
+LN2_LOW = float(LN2 - Decimal(LN2_HIGH))
+
+
+def matmul(a, b):
+    """Matrix product, summed in a fixed order: the case study's `np.dot(a, b)`.
+
+    A short inner axis (two coordinates, three classes) is added term by term. Along
+    a long one `np.add.reduce` sums in an order that depends on nothing but shape and
+    layout: point after point for `matmul(X.T, ...)`, pairwise for hidden units.
+
+    Args:
+        a: array of shape [N, M].
+        b: array of shape [M, K].
+
+    Returns:
+        Array of shape [N, K].
+    """
+    inner = a.shape[1]
+    if inner <= 8:
+        total = a[:, :1] * b[0]
+        for m in range(1, inner):
+            total += a[:, m : m + 1] * b[m]
+        return total
+    if a.shape[0] < b.shape[1]:
+        return np.stack([np.add.reduce(row[:, None] * b, axis=0) for row in a])
+    return np.stack([np.add.reduce(a * column, axis=1) for column in b.T], axis=1)
+
+
+# 1/n! from n = 13 down: for |r| <= ln(2)/2 the next term is below 2**-57.
+_EXP_SERIES = [1.0 / math.factorial(n) for n in range(13, -1, -1)]
+
+
+def exp(x):
+    """e to the power x, within 1 ulp.
+
+    x = k ln 2 + r with |r| <= ln(2)/2, and e**x = 2**k e**r with the Taylor series of
+    e**r. Zero below -745.2, infinity above 709.8, NaN for NaN.
+
+    Args:
+        x: array of any shape.
+
+    Returns:
+        Array of the shape of x.
+    """
+    x = np.minimum(np.maximum(x, -746.0), 710.0)
+    k = np.rint(x * (1.0 / (LN2_HIGH + LN2_LOW)))
+    r = (x - k * LN2_HIGH) - k * LN2_LOW
+    series = np.full_like(r, _EXP_SERIES[0])
+    for coefficient in _EXP_SERIES[1:]:
+        series *= r
+        series += coefficient
+    return np.ldexp(series, np.where(k == k, k, 0.0).astype(np.int32))
+
+
+# 2/(2n+1) from n = 11 down to 1: with z <= 0.0295 the next term is below 2**-60.
+_LOG_SERIES = [2.0 / (2 * n + 1) for n in range(11, 0, -1)]
+
+
+def log(x):
+    """Natural logarithm, within 1 ulp.
+
+    x = 2**e m with m between sqrt(1/2) and sqrt(2), f = m - 1, s = f/(2 + f), z = s s:
+    log m = f - (f f/2 - s (f f/2 + z (2/3 + 2/5 z + 2/7 z z + ...))), the form that
+    keeps the last bit (fdlibm, e_log.c). Minus infinity for zero, NaN below it.
+
+    Args:
+        x: array of any shape.
+
+    Returns:
+        Array of the shape of x.
+    """
+    valid = (x > 0.0) & (x < np.inf)
+    mantissa, exponent = np.frexp(np.where(valid, x, 1.0))
+    small = mantissa < math.sqrt(0.5)
+    f = np.where(small, mantissa + mantissa, mantissa) - 1.0
+    e = exponent - small.astype(np.float64)
+    s = f / (2.0 + f)
+    z = s * s
+    series = np.full_like(z, _LOG_SERIES[0])
+    for coefficient in _LOG_SERIES[1:]:
+        series *= z
+        series += coefficient
+    half = 0.5 * f * f
+    result = e * LN2_HIGH - ((half - (s * (half + z * series) + e * LN2_LOW)) - f)
+    special = np.where(x == 0.0, -np.inf, np.where(x == np.inf, np.inf, np.nan))
+    return np.where(valid, result, special)
+
+
+def log_rounded(x):
+    """Natural logarithm, correctly rounded: 40 decimal digits, then the nearest float.
+
+    Slow (some 10 microseconds a number) and meant for making data. Minus infinity
+    for zero, NaN below it.
+
+    Args:
+        x: array of shape [N].
+
+    Returns:
+        Array of shape [N].
+    """
+    context = Context(prec=40, traps=[])
+    return np.array([float(context.ln(Decimal(value))) for value in x.tolist()])
+
+
+def sin_cos_rounded(x):
+    """Sine and cosine, correctly rounded: 40 or more decimal digits, then the nearest float.
+
+    x = q pi/2 + r with |r| <= pi/4, and the Taylor series of both functions at r. Slow
+    (some 20 microseconds a number) and meant for making data. NaN for infinity and NaN.
+
+    Args:
+        x: array of shape [N], radians.
+
+    Returns:
+        Two arrays of shape [N].
+    """
+    pairs = [_sin_cos(value) if math.isfinite(value) else (math.nan, math.nan) for value in x.tolist()]
+    sine, cosine = np.array(pairs).reshape(-1, 2).T
+    return sine, cosine
+
+
+# Alternating 1/n!, from the 37th down, for sine (odd n) and cosine (even n).
+_SIN_SERIES = [Context(prec=50).divide((-1) ** (n // 2), math.factorial(n)) for n in range(37, 0, -2)]
+_COS_SERIES = [Context(prec=50).divide((-1) ** (n // 2), math.factorial(n)) for n in range(36, -1, -2)]
+
+
+def _sin_cos(x):
+    context = Context(prec=65 + max(0, math.frexp(x)[1] // 3))  # a third: more digits than log10(2) asks for
+    quarter = _half_pi(context.prec)
+    turns = context.divide(Decimal(x), quarter).to_integral_value()
+    r = context.subtract(Decimal(x), context.multiply(turns, quarter))
+    context.prec = 50
+    square = context.multiply(r, r)
+    sine = cosine = Decimal(0)
+    for sine_term, cosine_term in zip(_SIN_SERIES, _COS_SERIES, strict=True):
+        sine = context.fma(sine, square, sine_term)
+        cosine = context.fma(cosine, square, cosine_term)
+    sine, cosine = float(context.multiply(sine, r)), float(cosine)
+    return [(sine, cosine), (cosine, -sine), (-sine, -cosine), (-cosine, sine)][int(turns) % 4]
+
+
+@lru_cache
+def _half_pi(digits):
+    """pi/2 to so many digits, in whole numbers (Machin, 1706): pi/4 = 4 arctan 1/5 - arctan 1/239."""
+    unit = 10 ** (digits + 10)
+
+    def arctan_inverse(n):
+        total, power, k = 0, unit // n, 1
+        while power:
+            total += power // k if k % 4 == 1 else -(power // k)
+            power //= n * n
+            k += 2
+        return total
+
+    quarter = 4 * arctan_inverse(5) - arctan_inverse(239)
+    return Context(prec=digits).divide(Decimal(2 * quarter), Decimal(unit))

@@ -1,0 +1,64 @@
+"""The spirals: points on interleaved arms, one arm a class (case study, "Generating some data")."""
+
+import numpy as np
+
+from spirals.arithmetic import log_rounded, sin_cos_rounded
+
+
+def standard_normal(seed, skip, count):
+    """Draws from the normal distribution, the same numbers as NumPy's legacy stream.
+
+    Equal to `RandomState(seed).standard_normal(skip + count)[skip:]`, the stream
+    of the case study's `np.random.randn`, which NEP 19 freezes for good. NumPy
+    takes the logarithm in it from the system's libm; here only the uniform draws
+    are NumPy's, and the polar method (Marsaglia and Bray, 1964) follows with a
+    correctly rounded logarithm.
+
+    Args:
+        seed: from 0 to 2**32 - 1.
+        skip: how many draws are thrown away first.
+        count: how many draws are returned.
+
+    Returns:
+        Array of shape [count].
+    """
+    uniform = np.random.RandomState(seed).random_sample
+    pairs = np.empty((0, 2))
+    needed = (skip + count + 1) // 2  # an accepted pair gives two draws
+    while len(pairs) < needed:
+        candidates = 2.0 * uniform((needed - len(pairs) + 16, 2)) - 1.0
+        squared = candidates[:, 0] * candidates[:, 0] + candidates[:, 1] * candidates[:, 1]
+        pairs = np.concatenate([pairs, candidates[(squared < 1.0) & (squared != 0.0)]])
+    pairs = pairs[skip // 2 : needed]
+    squared = pairs[:, 0] * pairs[:, 0] + pairs[:, 1] * pairs[:, 1]
+    factor = np.sqrt(-2.0 * log_rounded(squared) / squared)
+    draws = (factor[:, None] * pairs)[:, ::-1].ravel()  # the second of a pair comes first
+    return draws[skip % 2 :][:count]
+
+
+def make_spirals(points_per_class, classes, noise, seed, skip_draws=0):
+    """Points on `classes` spiral arms, class after class.
+
+    Arm j turns from the angle 4j to 4(j+1) radians while its radius grows from
+    0 to 1; `noise` is added to the angle (case study, "Generating some data").
+
+    Args:
+        points_per_class: points on each arm.
+        classes: arms.
+        noise: standard deviation of the angle, in radians.
+        seed: of the normal draws.
+        skip_draws: normal draws thrown away before the first one used.
+
+    Returns:
+        X of shape [points_per_class * classes, 2], the coordinates, and
+        y of shape [points_per_class * classes], the classes from 0.
+    """
+    draws = standard_normal(seed, skip_draws, classes * points_per_class)
+    radius = np.linspace(0.0, 1.0, points_per_class)
+    arms = []
+    for j in range(classes):
+        jitter = draws[j * points_per_class : (j + 1) * points_per_class] * noise
+        angle = np.linspace(j * 4, (j + 1) * 4, points_per_class) + jitter
+        sine, cosine = sin_cos_rounded(angle)
+        arms.append(np.stack([radius * sine, radius * cosine], axis=1))
+    return np.concatenate(arms), np.repeat(np.arange(classes), points_per_class)

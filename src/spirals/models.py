@@ -1,0 +1,127 @@
+"""The two classifiers: forward pass, loss, and backpropagation, in the case study's order.
+
+Shapes: N points, D = 2 coordinates, H hidden units, K classes. Weights are a dict of
+arrays: W [D, K] and b [K] of the linear classifier; W [D, H], b [H], W2 [H, K] and
+b2 [K] of the net.
+"""
+
+import numpy as np
+
+from spirals.arithmetic import exp, log, matmul
+from spirals.data import standard_normal
+
+
+class Linear:
+    """Softmax classifier with linear scores (case study, "Training a Softmax Linear Classifier")."""
+
+    @staticmethod
+    def initialize(inputs, classes, params):
+        """First weights: W normal times `weight_scale`, b zero."""
+        draws = standard_normal(params.seed, params.skip_draws, inputs * classes)
+        return {"W": params.weight_scale * draws.reshape(inputs, classes), "b": np.zeros(classes)}
+
+    @staticmethod
+    def forward(weights, X):
+        """Scores [N, K] of the points X [N, D], and what the backward pass needs again."""
+        scores = matmul(X, weights["W"]) + weights["b"]
+        return scores, None
+
+    @staticmethod
+    def backward(weights, X, _, dscores):
+        """Gradients of the data loss, from dscores [N, K], its gradient on the scores."""
+        return {"W": matmul(X.T, dscores), "b": np.sum(dscores, axis=0)}
+
+
+class MLP:
+    """Net with one hidden layer of ReLU units (case study, "Training a Neural Network")."""
+
+    @staticmethod
+    def initialize(inputs, classes, params):
+        """First weights: W and W2 normal times `weight_scale`, b and b2 zero."""
+        hidden = params.hidden_units
+        draws = standard_normal(params.seed, params.skip_draws, (inputs + classes) * hidden)
+        first, second = np.split(params.weight_scale * draws, [inputs * hidden])
+        return {
+            "W": first.reshape(inputs, hidden),
+            "b": np.zeros(hidden),
+            "W2": second.reshape(hidden, classes),
+            "b2": np.zeros(classes),
+        }
+
+    @staticmethod
+    def forward(weights, X):
+        """Scores [N, K] of the points X [N, D], and the hidden layer [N, H]."""
+        hidden = np.maximum(0, matmul(X, weights["W"]) + weights["b"])
+        scores = matmul(hidden, weights["W2"]) + weights["b2"]
+        return scores, hidden
+
+    @staticmethod
+    def backward(weights, X, hidden, dscores):
+        """Gradients of the data loss, from dscores [N, K], its gradient on the scores."""
+        dW2 = matmul(hidden.T, dscores)  # [H, K]
+        db2 = np.sum(dscores, axis=0)  # [K]
+        dhidden = matmul(dscores, weights["W2"].T)  # [N, H]
+        dhidden *= hidden > 0  # ReLU: no gradient through a unit that is off
+        dW = matmul(X.T, dhidden)  # [D, H]
+        db = np.sum(dhidden, axis=0)  # [H]
+        return {"W": dW, "b": db, "W2": dW2, "b2": db2}
+
+
+MODELS = {"linear": Linear, "mlp": MLP}
+
+
+def softmax(scores):
+    """Class probabilities of the scores, p_k = e**f_k / sum_j e**f_j.
+
+    The row's maximum is subtracted first, which changes nothing but the range:
+    no score is too large.
+
+    Args:
+        scores: array of shape [N, K].
+
+    Returns:
+        Array of shape [N, K]; every row sums to one.
+    """
+    exp_scores = exp(scores - np.max(scores, axis=1, keepdims=True))
+    return exp_scores / np.sum(exp_scores, axis=1, keepdims=True)
+
+
+def loss(weights, scores, y, l2):
+    """Average cross-entropy of the scores, and L2 regularization of W and W2.
+
+    L = 1/N sum_i -log p_i(y_i) + l2/2 sum W**2 (case study, "Compute the loss"). The
+    logarithm of the probability is taken without the probability, as
+    f_y - log sum_j e**f_j, so that a loss is never infinite because one underflows.
+
+    Args:
+        weights: the model's weights.
+        scores: array of shape [N, K].
+        y: classes, array of shape [N].
+        l2: strength of the regularization.
+
+    Returns:
+        The loss, a float.
+    """
+    shifted = scores - np.max(scores, axis=1, keepdims=True)
+    logprobs = shifted[np.arange(len(y)), y] - log(np.sum(exp(shifted), axis=1))
+    data_loss = -np.sum(logprobs) / len(y)
+    reg_loss = sum(0.5 * l2 * np.sum(weights[name] * weights[name]) for name in regularized(weights))
+    return float(data_loss + reg_loss)
+
+
+def score_gradient(scores, y):
+    """Gradient of the data loss on the scores: (p_k - 1(y = k)) / N, of shape [N, K]."""
+    dscores = softmax(scores)
+    dscores[np.arange(len(y)), y] -= 1
+    dscores /= len(y)
+    return dscores
+
+
+def regularized(weights):
+    """The weights under regularization: the matrices, not the biases."""
+    return [name for name in weights if name.startswith("W")]
+
+
+def accuracy(scores, y):
+    """Share of the points whose highest score is that of their class."""
+    return float(np.sum(np.argmax(scores, axis=1) == y) / len(y))

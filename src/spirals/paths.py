@@ -1,0 +1,63 @@
+"""Where everything lies, relative to the root of the checkout."""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+PARAMS = Path("params.yaml")
+LOCK = Path("dvc.lock")
+PUBLISHED = Path("reference/published.csv")
+DATA = Path("data/spirals.csv")
+DATA_HEADER = ("x1", "x2", "label")
+CURVE_HEADER = ("iteration", "loss", "accuracy")
+CONFUSION_HEADER = ("actual", "predicted")
+METRICS = Path("reports/metrics.json")
+FIGURES = Path("reports/figures")
+STORE = Path("mlflow.db")
+ARTIFACTS = Path("mlruns")
+RECEIPT = Path("mlruns/receipt.json")
+
+
+def weights(model):
+    return Path(f"data/{model}.json")
+
+
+def curve(model):
+    return Path(f"data/{model}_curve.csv")
+
+
+def snapshots(model):
+    return Path(f"data/{model}_snapshots.json")
+
+
+def confusion(model):
+    return Path(f"reports/{model}_confusion.csv")
+
+
+def frame(model, percent):
+    return Path(f"data/frames/{model}/{percent:03}.png")
+
+
+def boundary(model):
+    return FIGURES / f"boundary_{model}.png"
+
+
+def loss(model):
+    return FIGURES / f"loss_{model}.png"
+
+
+def diverged_curve(model, experiment):
+    """In the main checkout: the one of a queued experiment is thrown away."""
+    return main_root() / f"data/diverged/{model}_{experiment}.csv"
+
+
+def main_root():
+    """Root of the checkout that the user works in.
+
+    `dvc exp run --temp` and the queue run in a throw-away checkout below the main
+    one's `.dvc/tmp/exps`; what has to outlive it belongs to the main checkout, which
+    DVC names in DVC_ROOT. Any other value of DVC_ROOT comes from somewhere else.
+    """
+    main = Path(os.environ.get("DVC_ROOT", ROOT)).resolve()
+    return main if ROOT.is_relative_to(main / ".dvc" / "tmp" / "exps") else ROOT

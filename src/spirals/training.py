@@ -1,0 +1,81 @@
+"""Full-batch gradient descent (case study, "Putting it all together")."""
+
+import math
+
+import numpy as np
+
+from spirals.models import accuracy, loss, regularized, score_gradient
+
+# Per cent of the training at which the weights are kept: close together at the start,
+# where the boundary moves, and the same for both models, so that one slider serves both.
+SNAPSHOTS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100)
+
+
+class Diverged(ArithmeticError):
+    """The loss stopped being a finite number."""
+
+    def __init__(self, iteration, curve):
+        super().__init__(f"the loss is not finite at iteration {iteration}")
+        self.iteration = iteration
+        self.curve = curve
+
+
+def gradient_descent(model, weights, X, y, params):
+    """Trains the weights in place, a step each time the next item is asked for.
+
+    Args:
+        model: Linear or MLP.
+        weights: first weights.
+        X: points, array of shape [N, D].
+        y: classes, array of shape [N].
+        params: learning_rate, l2, iterations.
+
+    Yields:
+        The iteration and the scores [N, K] of the weights before its update, and at
+        the end the number of iterations and the scores of the trained weights.
+    """
+    for iteration in range(params.iterations):
+        scores, hidden = model.forward(weights, X)
+        yield iteration, scores
+        gradients = model.backward(weights, X, hidden, score_gradient(scores, y))
+        for name in regularized(weights):
+            gradients[name] += params.l2 * weights[name]
+        for name in weights:
+            weights[name] += -params.learning_rate * gradients[name]
+    scores, _ = model.forward(weights, X)
+    yield params.iterations, scores
+
+
+def train(model, weights, X, y, params, report=lambda iteration, loss: None):
+    """Trains the weights in place and keeps what happened.
+
+    Args:
+        model, weights, X, y: as for `gradient_descent`.
+        params: those of `gradient_descent`, and record_every.
+        report: called with every iteration, and with its loss where that is recorded,
+            else None.
+
+    Returns:
+        The curve, a list of (iteration, loss, accuracy), and the snapshots, a list of
+        dicts: percent of the training, iteration, weights.
+
+    Raises:
+        Diverged: the loss is not finite; it holds the curve up to there.
+    """
+    curve, snapshots = [], []
+    milestones = {}
+    for percent in SNAPSHOTS:
+        milestones.setdefault(percent * params.iterations // 100, []).append(percent)
+    for iteration, scores in gradient_descent(model, weights, X, y, params):
+        current = None
+        if iteration % params.record_every == 0 or iteration == params.iterations:
+            current = loss(weights, scores, y, params.l2)
+        if not math.isfinite(np.sum(scores) if current is None else current):
+            raise Diverged(iteration, curve)
+        if current is not None:
+            curve.append((iteration, current, accuracy(scores, y)))
+        for percent in milestones.get(iteration, ()):
+            kept = {name: value.tolist() for name, value in weights.items()}
+            snapshots.append({"percent": percent, "iteration": iteration, "weights": kept})
+        report(iteration, current)
+    return curve, snapshots
