@@ -9,9 +9,7 @@ from spirals.params import load_params
 
 def generate(params, root):
     """Writes the data set; `params` is the section generate."""
-    X, y = make_spirals(
-        params.points_per_class, params.classes, params.noise, params.seed, params.skip_draws
-    )
+    X, y = make_spirals(params.points_per_class, params.classes, params.noise, params.seed, params.skip_draws)
     rows = [(x1, x2, label) for (x1, x2), label in zip(X.tolist(), y.tolist(), strict=True)]
     write_csv(root / paths.DATA, paths.DATA_HEADER, rows)
     return X, y

@@ -24,7 +24,7 @@ from pathlib import Path
 import mlflow
 import numpy as np
 from mlflow import MlflowClient, MlflowException
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 from PIL import Image
@@ -72,8 +72,7 @@ def publish(results, source, uri, experiment, folder):
         safe = without_password(uri)
         reason = str(error).replace(uri, safe).splitlines()[0][:300]
         raise UserError(
-            f"cannot publish to {safe}: {reason}\n"
-            "Nothing that was computed is lost; the next dvc repro publishes it."
+            f"cannot publish to {safe}: {reason}\nNothing that was computed is lost; the next dvc repro publishes it."
         ) from None
 
 
@@ -216,7 +215,11 @@ def _crown(client, name, run_id, model_id, test_accuracy):
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     versions = client.search_model_versions(f"run_id = '{run_id}'")
-    version = versions[0] if versions else client.create_model_version(
-        name, f"models:/{model_id}", run_id, {"test_accuracy": repr(test_accuracy)}, model_id=model_id
+    version = (
+        versions[0]
+        if versions
+        else client.create_model_version(
+            name, f"models:/{model_id}", run_id, {"test_accuracy": repr(test_accuracy)}, model_id=model_id
+        )
     )
     client.set_registered_model_alias(name, "champion", version.version)

@@ -1,0 +1,54 @@
+# `python` in the stages is the one of .venv, whether it is activated or not.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+PYTHON ?= python3
+
+.PHONY: all results test test-fast lint format ui lock clean help
+.DEFAULT_GOAL := all
+
+all: .venv/installed  ## Build .venv, run the pipeline, show the results
+	@dvc repro
+	@$(MAKE) --no-print-directory results
+
+results:  ## Show the results, and what to type next
+	@dvc metrics show --md --precision 4
+	@printf '%s\n' '' \
+	  'Look at     reports/figures/boundaries.png' \
+	  'Compare     make ui' \
+	  'Experiment  . .venv/bin/activate && dvc exp run -S train_mlp.hidden_units=20'
+
+test: .venv/installed  ## Run all the tests
+	@pytest
+
+test-fast: .venv/installed  ## Run the tests that need no pipeline (some seconds)
+	@pytest -m "not slow"
+
+lint: .venv/installed  ## Check style and common mistakes
+	@ruff check .
+	@ruff format --check .
+
+format: .venv/installed  ## Put the code in the one format
+	@ruff check --fix .
+	@ruff format .
+
+ui: .venv/installed  ## Open the runs in the MLflow UI, on this machine only
+	@python src/track.py
+	@echo 'Charts      http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning&compareRunsMode=CHART'
+	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --host 127.0.0.1 --workers 1
+
+lock: .venv/installed  ## Write requirements.lock anew from pyproject.toml
+	@uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --no-annotate --no-header --group dev pyproject.toml --output-file requirements.lock
+
+clean:  ## Remove what can be made again: environment, data, runs (not DVC's cache)
+	rm -rf .venv data mlflow.db mlruns
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv/installed: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
+	@echo 'Building .venv (some minutes)'
+	@$(PYTHON) -m venv .venv
+	@PYTHONDONTWRITEBYTECODE= .venv/bin/python -m pip install --quiet --disable-pip-version-check --compile \
+	  --require-hashes --requirement requirements.lock
+	@touch .venv/installed
