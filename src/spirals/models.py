@@ -82,8 +82,13 @@ def softmax(scores):
     Returns:
         Array of shape [N, K]; every row sums to one.
     """
-    exp_scores = exp(scores - np.max(scores, axis=1, keepdims=True))
+    exp_scores = exp(_shifted(scores))
     return exp_scores / np.sum(exp_scores, axis=1, keepdims=True)
+
+
+def _shifted(scores):
+    with np.errstate(over="ignore"):  # a difference beyond all floats is infinite, its exponential 0
+        return scores - np.max(scores, axis=1, keepdims=True)
 
 
 def loss(weights, scores, y, l2):
@@ -102,7 +107,7 @@ def loss(weights, scores, y, l2):
     Returns:
         The loss, a float.
     """
-    shifted = scores - np.max(scores, axis=1, keepdims=True)
+    shifted = _shifted(scores)
     logprobs = shifted[np.arange(len(y)), y] - log(np.sum(exp(shifted), axis=1))
     data_loss = -np.sum(logprobs) / len(y)
     reg_loss = sum(0.5 * l2 * np.sum(weights[name] * weights[name]) for name in regularized(weights))
