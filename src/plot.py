@@ -29,8 +29,10 @@ def plot(params, root):
             }
         )
         for snapshot in read_json(root / paths.snapshots(name)):
+            if snapshot["permille"] % 10:
+                continue
             probabilities = figures.grid_probabilities(model, as_weights(snapshot["weights"]), lim, FRAME_CELLS)
-            figures.write_frame(root / paths.frame(name, snapshot["percent"]), probabilities, X, y, lim)
+            figures.write_frame(root / paths.frame(name, snapshot["permille"] // 10), probabilities, X, y, lim)
 
     folder = root / paths.FIGURES
     figures.draw_data(folder / "data.png", X, y, params.dpi)

@@ -118,10 +118,10 @@ def test_history_is_complete():
     assert [point[0] for point in curve] == [0, 100, 200, 250]
     assert [iteration for iteration, _ in seen] == list(range(251))
     assert [(iteration, value) for iteration, value in seen if value is not None] == [point[:2] for point in curve]
-    assert [snapshot["percent"] for snapshot in snapshots] == list(SNAPSHOTS)
+    assert [snapshot["permille"] for snapshot in snapshots] == list(SNAPSHOTS)
     assert snapshots[0]["weights"] == {name: value.tolist() for name, value in first.items()}
     assert snapshots[-1]["weights"] == {name: value.tolist() for name, value in weights.items()}
-    assert all(s["iteration"] == s["percent"] * 250 // 100 for s in snapshots)
+    assert all(s["iteration"] == s["permille"] * 250 // 1000 for s in snapshots)
     scores, _ = MLP.forward(weights, X)
     assert curve[-1] == (250, loss(weights, scores, y, params.l2), accuracy(scores, y))
 

@@ -6,9 +6,11 @@ import numpy as np
 
 from spirals.models import accuracy, loss, regularized, score_gradient
 
-# Per cent of the training at which the weights are kept: close together at the start,
-# where the boundary moves, and the same for both models, so that one slider serves both.
-SNAPSHOTS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100)
+# Moments of the training, in thousandths of it, at which the weights are kept: close together
+# at the start, where the boundary moves. All are frames of the moving picture; those at whole
+# per cents are steps of the slider in MLflow, the same for both models.
+SNAPSHOTS = (*range(10), *range(10, 60, 2), *range(60, 100, 5), *range(100, 150, 10), 150)
+SNAPSHOTS += (200, 250, 300, 400, 500, 600, 800, 1000)
 
 
 class Diverged(ArithmeticError):
@@ -57,15 +59,15 @@ def train(model, weights, X, y, params, report=lambda iteration, loss: None):
 
     Returns:
         The curve, a list of (iteration, loss, accuracy), and the snapshots, a list of
-        dicts: percent of the training, iteration, weights.
+        dicts: permille of the training, iteration, accuracy, weights.
 
     Raises:
         Diverged: the loss is not finite; it holds the curve up to there.
     """
     curve, snapshots = [], []
     milestones = {}
-    for percent in SNAPSHOTS:
-        milestones.setdefault(percent * params.iterations // 100, []).append(percent)
+    for permille in SNAPSHOTS:
+        milestones.setdefault(permille * params.iterations // 1000, []).append(permille)
     for iteration, scores in gradient_descent(model, weights, X, y, params):
         current = None
         if iteration % params.record_every == 0 or iteration == params.iterations:
@@ -74,8 +76,9 @@ def train(model, weights, X, y, params, report=lambda iteration, loss: None):
             raise Diverged(iteration, curve)
         if current is not None:
             curve.append((iteration, current, accuracy(scores, y)))
-        for percent in milestones.get(iteration, ()):
+        for permille in milestones.get(iteration, ()):
             kept = {name: value.tolist() for name, value in weights.items()}
-            snapshots.append({"percent": percent, "iteration": iteration, "weights": kept})
+            moment = {"permille": permille, "iteration": iteration, "accuracy": accuracy(scores, y)}
+            snapshots.append({**moment, "weights": kept})
         report(iteration, current)
     return curve, snapshots
