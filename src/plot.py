@@ -2,47 +2,64 @@
 
 import numpy as np
 
-from spirals import figures, paths
+from spirals import figures, movie, paths
 from spirals.errors import plain_errors
 from spirals.files import as_weights, read_csv, read_json, read_points, read_weights
 from spirals.models import MODELS, accuracy
 from spirals.params import load_params
 
-FRAME_CELLS = 160  # cells of a frame along each axis; its picture has twice as many pixels
+FRAME_CELLS = 120  # cells of a frame's grid along each axis; it is drawn larger
+MOVIE = "mlp"  # the model that the moving picture shows
 
 
 def plot(params, root):
-    """Draws every figure; `params` is the section plot. Returns their paths."""
+    """Draws every picture; `params` is the section plot. Returns the paths of the figures."""
     X, y = read_points(root / paths.DATA)
-    lim = figures.limit(X)
-    panels, curves = [], {}
+    classes = int(y.max()) + 1
+    panels, curves, counts = [], {}, {}
     for name, model in MODELS.items():
         curves[name] = read_csv(root / paths.curve(name), paths.CURVE_HEADER)
+        pairs = read_csv(root / paths.confusion(name), paths.CONFUSION_HEADER).astype(int)
+        counts[name] = np.bincount(pairs @ (classes, 1), minlength=classes**2).reshape(classes, classes)
         weights = read_weights(root / paths.weights(name))
         scores, _ = model.forward(weights, X)
         panels.append(
             {
                 "name": name,
-                "probabilities": figures.grid_probabilities(model, weights, lim, params.grid),
+                "probabilities": figures.grid_probabilities(model, weights, figures.limit(X), params.grid),
                 "predicted": np.argmax(scores, axis=1),
                 "accuracy": accuracy(scores, y),
             }
         )
-        for snapshot in read_json(root / paths.snapshots(name)):
-            if snapshot["permille"] % 10:
-                continue
-            probabilities = figures.grid_probabilities(model, as_weights(snapshot["weights"]), lim, FRAME_CELLS)
-            figures.write_frame(root / paths.frame(name, snapshot["permille"] // 10), probabilities, X, y, lim)
 
+    draw_training(root, X, y, curves)
     folder = root / paths.FIGURES
     figures.draw_data(folder / "data.png", X, y, params.dpi)
     figures.draw_losses(folder / "losses.png", curves, params.dpi)
     figures.draw_boundaries(folder / "boundaries.png", panels, X, y, params.dpi)
+    figures.draw_confusions(folder / "confusions.png", counts, params.dpi)
     for panel in panels:
         name = panel["name"]
         figures.draw_losses(root / paths.loss(name), {name: curves[name]}, params.dpi)
         figures.draw_boundaries(root / paths.boundary(name), [panel], X, y, params.dpi)
-    return sorted(folder.glob("*.png"))
+    return sorted(path for path in folder.iterdir() if path.suffix in (".gif", ".png"))
+
+
+def draw_training(root, X, y, curves):
+    """Each model at moments of its training: frames of the slider in MLflow, and the moving picture."""
+    lim, points = figures.limit(X), movie.points_layer(X, y)
+    for name, model in MODELS.items():
+        moments = {}
+        for snapshot in read_json(root / paths.snapshots(name)):
+            percent, rest = divmod(snapshot["permille"], 10)
+            iteration = snapshot["iteration"]
+            if iteration not in moments and (rest == 0 or name == MOVIE):
+                probabilities = figures.grid_probabilities(model, as_weights(snapshot["weights"]), lim, FRAME_CELLS)
+                moments[iteration] = {**snapshot, "pixels": movie.boundary_pixels(probabilities, points)}
+            if rest == 0:
+                movie.write_frame(root / paths.frame(name, percent), moments[iteration]["pixels"])
+        if name == MOVIE:
+            movie.draw_movie(root / paths.LEARNING, name, list(moments.values()), curves[name])
 
 
 def main():

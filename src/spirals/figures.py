@@ -11,7 +11,6 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import colors
-from PIL import Image
 
 from spirals.files import replacing
 from spirals.models import softmax
@@ -20,11 +19,14 @@ PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
 TITLES = {"linear": "Linear softmax classifier", "mlp": "Two-layer net"}
 MODEL_COLORS = {"linear": "#D55E00", "mlp": "#0072B2"}
-TINT = 0.5  # how much of its colour a class gives to its region
+PALE, TINT = 0.12, 0.55  # how much of its colour a class gives to its region: near the border, and at most
 MAX_POINTS = 3000  # drawn in one figure
+ZOOM, ZOOM_FROM = 0.15, 500  # share of a curve that is shown larger, if it has so many points
 STYLE = {
     "figure.facecolor": "white",
     "figure.constrained_layout.use": True,
+    "figure.constrained_layout.w_pad": 0.12,  # inches: room around it on a dark page
+    "figure.constrained_layout.h_pad": 0.12,
     "font.size": 11,
     "axes.titlesize": 12,
     "axes.spines.top": False,
@@ -57,13 +59,36 @@ def grid_probabilities(model, weights, lim, cells):
     return np.stack(rows)
 
 
-def tinted(probabilities):
-    """Colours of the regions: white, and of each class's colour as much as it is probable."""
-    ink = (1 - class_colors(probabilities.shape[-1])) * TINT
-    shade = np.zeros((*probabilities.shape[:-1], 3))
-    for k in range(len(ink)):
-        shade += probabilities[..., k : k + 1] * ink[k]
-    return 1 - shade
+def leads(probabilities):
+    """By how much each class is more probable than the best of the others.
+
+    Args:
+        probabilities: array of shape [..., K].
+
+    Returns:
+        Array of the same shape: positive for one class, the predicted; zero on a boundary.
+    """
+    first = np.max(probabilities, axis=-1, keepdims=True)
+    best = np.argmax(probabilities, axis=-1, keepdims=True)
+    rest = probabilities.copy()
+    np.put_along_axis(rest, best, -1.0, axis=-1)
+    lead = probabilities - first
+    np.put_along_axis(lead, best, first - np.max(rest, axis=-1, keepdims=True), axis=-1)
+    return lead
+
+
+def tinted(best, margin):
+    """Colours of regions: pale where two classes are nearly as probable, full where one is certain.
+
+    Args:
+        best: the predicted classes, array of any shape.
+        margin: their leads, 0 to 1, of the same shape.
+
+    Returns:
+        RGB colours, array of that shape with a last axis of 3.
+    """
+    ink = 1 - class_colors(int(best.max()) + 1)
+    return 1 - ink[best] * (PALE + (TINT - PALE) * margin)[..., None]
 
 
 def limit(X):
@@ -96,14 +121,15 @@ def scatter(ax, X, y, wrong=None):
         ax.scatter(*X[ours[missed]].T, **style, edgecolors="black", linewidths=1.2, zorder=3)
     if wrong is not None and wrong.any():
         ax.scatter([], [], s=22, color="white", edgecolors="black", linewidths=1.2, label="misclassified")
-    ax.set(aspect="equal", xlabel="$x_1$", ylabel="$x_2$")
+    lim = limit(X)
+    ax.set(aspect="equal", xlabel="$x_1$", ylabel="$x_2$", xlim=(-lim, lim), ylim=(-lim, lim))
+    ax.set(xticks=(-1, 0, 1), yticks=(-1, 0, 1))
 
 
 def draw_data(path, X, y, dpi):
-    with plt.rc_context(STYLE):
+    with plt.rc_context({**STYLE, "axes.grid": False}):
         figure, ax = plt.subplots(figsize=(5.2, 5.6))
         scatter(ax, X, y)
-        ax.set(xlim=(-limit(X), limit(X)), ylim=(-limit(X), limit(X)))
         ax.set_title(f"The spiral data: {len(X):,} points in {int(y.max()) + 1} classes{thinned(X)[1]}")
         figure.legend(loc="outside lower center", ncols=4)
         save(figure, path, dpi)
@@ -122,14 +148,13 @@ def draw_boundaries(path, panels, X, y, dpi):
     with plt.rc_context({**STYLE, "axes.grid": False}):
         figure, axes = plt.subplots(1, len(panels), figsize=(5.2 * len(panels), 5.6), squeeze=False)
         for ax, panel in zip(axes[0], panels, strict=True):
-            probabilities = panel["probabilities"]
-            ax.imshow(tinted(probabilities), origin="lower", extent=(-lim, lim, -lim, lim), interpolation="nearest")
-            axis = np.linspace(-lim, lim, len(probabilities))
-            for k in range(probabilities.shape[-1]):
-                others = np.max(np.delete(probabilities, k, axis=-1), axis=-1)
-                lead = probabilities[..., k] - others
-                if lead.min() < 0 < lead.max():
-                    ax.contour(axis, axis, lead, levels=[0.0], colors="#333333", linewidths=1.0)
+            lead = leads(panel["probabilities"])
+            shades = tinted(np.argmax(lead, axis=-1), np.max(lead, axis=-1))
+            ax.imshow(shades, origin="lower", extent=(-lim, lim, -lim, lim), interpolation="nearest")
+            axis = np.linspace(-lim, lim, len(lead))
+            for k in range(lead.shape[-1]):
+                if lead[..., k].min() < 0 < lead[..., k].max():
+                    ax.contour(axis, axis, lead[..., k], levels=[0.0], colors="#333333", linewidths=1.0)
             scatter(ax, X, y, wrong=panel["predicted"] != y)
             title = f"{TITLES[panel['name']]}: {panel['accuracy']:.0%} of the points right"
             ax.set_title(title + thinned(X)[1])
@@ -139,40 +164,52 @@ def draw_boundaries(path, panels, X, y, dpi):
 
 
 def draw_losses(path, curves, dpi):
-    """Both loss curves side by side on one scale of loss; `curves` by model, [points, 3]."""
+    """Loss curves side by side on one scale of loss; `curves` by model, [points, 3].
+
+    The start of a long curve is drawn again, larger: gradient descent with a constant
+    step leaps there.
+    """
     with plt.rc_context(STYLE):
         size = (5.2 * len(curves), 3.8)
         figure, axes = plt.subplots(1, len(curves), figsize=size, sharey=True, squeeze=False)
         for ax, (name, curve) in zip(axes[0], curves.items(), strict=True):
-            ax.plot(curve[:, 0], curve[:, 1], color=MODEL_COLORS[name], linewidth=2)
-            ax.set_title(f"{TITLES[name]}: loss {curve[-1, 1]:.3f} after {int(curve[-1, 0]):,} iterations")
-            ax.set(xlabel="iteration", xlim=(0, curve[-1, 0]))
-            ax.xaxis.set_major_locator(plt.MaxNLocator(5, integer=True))
-            ax.xaxis.set_major_formatter("{x:,.0f}")
-        axes[0][0].set(ylabel="loss", ylim=(0, None))
+            iteration, loss = curve[:, 0], curve[:, 1]
+            ax.plot(iteration, loss, color=MODEL_COLORS[name], linewidth=1.5)
+            ax.set_title(f"{TITLES[name]}: loss {loss[-1]:.3f} after {int(iteration[-1]):,} iterations")
+            ax.set(xlabel="iteration", ylim=(0, None))
+            along(ax, iteration[-1], 5)
+            if len(curve) > ZOOM_FROM:
+                inset = ax.inset_axes((0.32, 0.4, 0.66, 0.5))
+                shown = iteration <= ZOOM * iteration[-1]
+                inset.plot(iteration[shown], loss[shown], color=MODEL_COLORS[name], linewidth=0.9)
+                inset.set_title(f"the first {int(iteration[shown][-1]):,} iterations", fontsize=10)
+                inset.tick_params(labelsize=9)
+                along(inset, iteration[shown][-1], 3)
+        axes[0][0].set(ylabel="loss")
         save(figure, path, dpi)
 
 
-def write_frame(path, probabilities, X, y, lim):
-    """A small picture of a boundary, by NumPy alone: some 40 are needed, and a figure takes long.
+def along(ax, last, ticks):
+    """The axis of iterations, from 0 to the last."""
+    ax.set_xlim(0, last)
+    ax.xaxis.set_major_locator(plt.MaxNLocator(ticks, integer=True))
+    ax.xaxis.set_major_formatter("{x:,.0f}")
 
-    Args:
-        path: of the picture.
-        probabilities: on the grid, array of shape [cells, cells, K].
-        X, y: points [N, 2] and their classes [N].
-        lim: half the width of the picture, in the units of X.
-    """
-    size = 2 * len(probabilities)
-    pixels = tinted(probabilities).repeat(2, axis=0).repeat(2, axis=1)
-    rgb = class_colors(probabilities.shape[-1])
-    step, _ = thinned(X)
-    center = np.rint((X[::step] + lim) * ((size - 1) / (2 * lim))).astype(int)
-    for radius, color in ((3, np.ones(3)), (2, rgb[y[::step]])):
-        for dx in range(-radius, radius + 1):
-            for dy in range(-radius, radius + 1):
-                if dx * dx + dy * dy <= radius * radius + 1:
-                    column, row = np.clip(center + (dx, dy), 0, size - 1).T
-                    pixels[row, column] = color
-    image = Image.fromarray(np.rint(pixels[::-1] * 255).astype(np.uint8))
-    with replacing(path) as temporary:
-        image.save(temporary)
+
+def draw_confusions(path, counts, dpi):
+    """How many points of each class were taken for which; `counts` by model, [actual, predicted]."""
+    shades = colors.LinearSegmentedColormap.from_list("blue", ["white", PALETTE[0]])
+    with plt.rc_context({**STYLE, "axes.grid": False}):
+        figure, axes = plt.subplots(1, len(counts), figsize=(5.2 * len(counts), 4.6), squeeze=False)
+        for ax, (name, table) in zip(axes[0], counts.items(), strict=True):
+            share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+            ax.imshow(share, cmap=shades, vmin=0, vmax=1)
+            right = np.trace(table) / table.sum()
+            ax.set_title(f"{TITLES[name]}: {right:.1%} of {int(table.sum()):,} fresh points right")
+            ax.set(xlabel="predicted class", ylabel="actual class")
+            if len(table) <= len(PALETTE):
+                ax.set(xticks=range(len(table)), yticks=range(len(table)))
+                for actual, predicted in np.ndindex(*table.shape):
+                    ink = "white" if share[actual, predicted] > 0.6 else "black"
+                    ax.text(predicted, actual, f"{table[actual, predicted]:,}", ha="center", va="center", color=ink)
+        save(figure, path, dpi)

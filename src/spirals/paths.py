@@ -14,6 +14,7 @@ CURVE_HEADER = ("iteration", "loss", "accuracy")
 CONFUSION_HEADER = ("actual", "predicted")
 METRICS = Path("reports/metrics.json")
 FIGURES = Path("reports/figures")
+LEARNING = FIGURES / "learning.gif"
 STORE = Path("mlflow.db")
 ARTIFACTS = Path("mlruns")
 RECEIPT = Path("mlruns/receipt.json")
