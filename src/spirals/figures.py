@@ -13,11 +13,10 @@ import numpy as np
 from matplotlib import colors
 
 from spirals.files import replacing
-from spirals.models import softmax
+from spirals.models import TITLES, softmax
 
 PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#666666"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
-TITLES = {"linear": "Linear softmax classifier", "mlp": "Two-layer net"}
 MODEL_COLORS = {"linear": "#D55E00", "mlp": "#0072B2"}
 PALE, TINT = 0.12, 0.55  # how much of its colour a class gives to its region: near the border, and at most
 MAX_POINTS = 3000  # drawn in one figure

@@ -68,6 +68,7 @@ class MLP:
 
 
 MODELS = {"linear": Linear, "mlp": MLP}
+TITLES = {"linear": "Linear softmax classifier", "mlp": "Two-layer net"}
 
 
 def softmax(scores):

@@ -10,8 +10,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from spirals.figures import MODEL_COLORS, STYLE, TITLES, leads, scatter, tinted
+from spirals.figures import MODEL_COLORS, STYLE, leads, scatter, tinted
 from spirals.files import replacing
+from spirals.models import TITLES
 
 SIDE = 400  # pixels of a boundary along each side
 WIDTH, HEIGHT, LEFT, TOP = 880, 484, 16, 60  # pixels: of the moving picture, and where the boundary lies in it
