@@ -169,7 +169,7 @@ def _sin_cos(x):
     for sine_term, cosine_term in zip(_SIN_SERIES, _COS_SERIES, strict=True):
         sine = context.fma(sine, square, sine_term)
         cosine = context.fma(cosine, square, cosine_term)
-    sine, cosine = float(context.multiply(sine, r)), float(cosine)
+    sine, cosine = float(context.multiply(sine, r)) or x, float(cosine)  # or x: decimal loses the sign of a zero
     return [(sine, cosine), (cosine, -sine), (-sine, -cosine), (-cosine, sine)][int(turns) % 4]
 
 
