@@ -1,6 +1,5 @@
 """Where everything lies, relative to the root of the checkout."""
 
-import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,9 +59,10 @@ def diverged_curve(model, experiment):
 def main_root():
     """Root of the checkout that the user works in.
 
-    `dvc exp run --temp` and the queue run in a throw-away checkout below the main
-    one's `.dvc/tmp/exps`; what has to outlive it belongs to the main checkout, which
-    DVC names in DVC_ROOT. Any other value of DVC_ROOT comes from somewhere else.
+    `dvc exp run --temp`, the queue and the workers of a sweep run in throw-away checkouts
+    below the main one's `.dvc/tmp/exps`; what has to outlive those belongs to the main one.
     """
-    main = Path(os.environ.get("DVC_ROOT", ROOT)).resolve()
-    return main if ROOT.is_relative_to(main / ".dvc" / "tmp" / "exps") else ROOT
+    for folder in ROOT.parents:
+        if folder.parts[-3:] == (".dvc", "tmp", "exps"):
+            return folder.parents[2]
+    return ROOT
