@@ -88,6 +88,5 @@ def test_experiments_appear_in_dvc_and_in_the_store_of_the_main_checkout(checkou
     assert len(accuracies) == 3
     found = runs(checkout)
     assert len(found) == 5
-    names = {experiment["revs"][0]["data"].get("name") or experiment.get("name") for experiment in experiments}
     tagged = {name for run in found for name in run.data.tags.get("dvc.experiments", "").split()}
-    assert tagged == {name for name in names if name}
+    assert tagged == {experiment["name"] for experiment in experiments}
