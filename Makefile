@@ -2,7 +2,7 @@
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= python3
 
-.PHONY: all results test test-fast lint format ui lock clean help
+.PHONY: all results test test-fast lint format ui lock clean help plots-page
 .DEFAULT_GOAL := all
 
 all: .venv/installed  ## Build .venv, run the pipeline, show the results
@@ -38,6 +38,9 @@ ui: .venv/installed  ## Open the runs in the MLflow UI, on this machine only
 lock: .venv/installed  ## Write requirements.lock anew from pyproject.toml
 	@uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --no-annotate --no-header --group dev pyproject.toml --output-file requirements.lock
+
+plots-page:  ## Write the page of dvc plots anew, with Vega in it (needs npm)
+	@python3 tools/plots_page.py
 
 clean:  ## Remove what can be made again: environment, data, runs (not DVC's cache)
 	rm -rf .venv data mlflow.db mlruns

@@ -83,7 +83,7 @@ Points with a black edge are misclassified.
 
 ![Confusion matrices of both models on fresh points](figures/confusions.png)
 
-![The data set](figures/data.png)
+<img alt="The data set" src="figures/data.png" width="420">
 
 ## Parameters
 

@@ -1,0 +1,53 @@
+"""Writes .dvc/plots.html, the page of `dvc plots`, with Vega in it: DVC's own loads Vega from a network.
+
+Needs npm, and is needed again only for another version of Vega: make plots-page
+"""
+
+import subprocess
+import tempfile
+from pathlib import Path
+
+VEGA = {"vega": "5.33.1", "vega-lite": "5.23.0", "vega-embed": "6.29.0"}
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+{refresh_tag}
+<title>Plots</title>
+<!-- DVC fills this page in (.dvc/config). Written by tools/plots_page.py; holds %(versions)s:
+
+%(license)s-->
+<style>
+body { max-width: 80rem; margin: 1rem auto; padding: 0 1rem; font: 1rem/1.5 system-ui, sans-serif;
+  color: #1f2328; background: #fff; }
+body > div { border: 0 !important; margin: 1.5rem 0; text-align: left !important; white-space: normal !important; }
+body > div > div { border: 0 !important; }
+p { margin: .2rem 0; }
+img { max-width: min(36rem, 100%%); max-height: 24rem; }
+</style>
+%(scripts)s
+</head>
+<body>
+{plot_divs}
+</body>
+</html>
+"""
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        wanted = [f"{name}@{version}" for name, version in VEGA.items()]
+        subprocess.run(
+            ["npm", "install", "--prefix", folder, "--ignore-scripts", "--no-audit", "--no-fund", *wanted], check=True
+        )
+        modules = Path(folder, "node_modules")
+        code = [(modules / name / "build" / f"{name}.min.js").read_text() for name in VEGA]
+        text = (modules / "vega-lite" / "LICENSE").read_text()  # of all three: one laboratory's
+    scripts = "\n".join(f"<script>\n{script.split('//# sourceMappingURL')[0]}</script>" for script in code)
+    page = PAGE % {"versions": ", ".join(wanted), "license": text, "scripts": scripts}
+    Path(__file__).resolve().parents[1].joinpath(".dvc", "plots.html").write_text(page, newline="\n")
+
+
+if __name__ == "__main__":
+    main()
