@@ -6,7 +6,7 @@ from fractions import Fraction
 import mpmath
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spirals.arithmetic import exp, log, log_rounded, matmul, sin_cos_rounded
@@ -197,6 +197,7 @@ def test_matmul_of_many_terms_is_summed_pairwise():
     assert abs(Fraction(float(product)) - terms * Fraction(0.1)) <= 32 * 2**-53 * terms * 0.1
 
 
+@settings(deadline=None)
 @given(st.integers(1, 20), st.sampled_from([1, 2, 8, 9, 15, 16, 17, 100, 128, 129, 300]), st.integers(1, 20))
 def test_matmul_sums_by_the_number_of_terms_only(rows, inner, columns):
     """Each entry is the same alone, in another layout, and in the transposed product."""
