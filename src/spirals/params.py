@@ -1,24 +1,41 @@
 """What params.yaml may say; the only place that decides."""
 
 import difflib
-import re
+import os
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.reader import ReaderError
 
 from spirals import paths
 from spirals.errors import UserError
 
-Seed = Annotated[int, Meta(ge=0, le=2**32 - 1)]
-Draws = Annotated[int, Meta(ge=0, le=10_000_000)]
-Points = Annotated[int, Meta(ge=2, le=1_000_000)]
-Iterations = Annotated[int, Meta(ge=1, le=100_000_000)]
+
+def whole(low, high):
+    """The type of a whole number from low to high."""
+    return Annotated[int, Meta(ge=low, le=high, description=f"a whole number from {low} to {high}, digits only")]
 
 
-class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+def number(low, high):
+    """The type of a number from low to high."""
+    return Annotated[float, Meta(ge=low, le=high, description=f"a number from {low} to {high}")]
+
+
+def positive(high):
+    """The type of a number above 0, to high."""
+    return Annotated[float, Meta(gt=0, le=high, description=f"a number above 0, to {high}")]
+
+
+Seed = whole(0, 2**32 - 1)
+Draws = whole(0, 10_000_000)
+Points = whole(2, 1_000_000)
+Iterations = whole(1, 100_000_000)
+
+
+class Section(msgspec.Struct, frozen=True):
     """A section of params.yaml: every key is required, and no other is allowed."""
 
 
@@ -26,22 +43,22 @@ class Generate(Section):
     seed: Seed
     skip_draws: Draws
     points_per_class: Points
-    classes: Annotated[int, Meta(ge=2, le=100)]
-    noise: Annotated[float, Meta(ge=0, le=10)]
+    classes: whole(2, 100)
+    noise: number(0, 10)
 
 
 class Train(Section):
     seed: Seed
     skip_draws: Draws
-    weight_scale: Annotated[float, Meta(gt=0, le=100)]
-    learning_rate: Annotated[float, Meta(gt=0, le=10_000)]
-    l2: Annotated[float, Meta(ge=0, le=100)]
+    weight_scale: positive(100)
+    learning_rate: positive(10_000)
+    l2: number(0, 100)
     iterations: Iterations
     record_every: Iterations
 
 
 class TrainMLP(Train):
-    hidden_units: Annotated[int, Meta(ge=1, le=100_000)]
+    hidden_units: whole(1, 100_000)
 
 
 class Evaluate(Section):
@@ -50,8 +67,8 @@ class Evaluate(Section):
 
 
 class Plot(Section):
-    grid: Annotated[int, Meta(ge=10, le=2000)]
-    dpi: Annotated[int, Meta(ge=50, le=600)]
+    grid: whole(10, 2000)
+    dpi: whole(50, 600)
 
 
 class Params(Section):
@@ -77,39 +94,90 @@ def load_params(root):
     Raises:
         UserError: names the key, what was given, and what is allowed.
     """
-    path = root / paths.PARAMS
     try:
-        content = YAML(typ="safe", pure=True).load(path.read_bytes())
-    except MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UserError(f"{paths.PARAMS}{line}: not valid YAML: {error.problem}") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{paths.PARAMS} is not valid YAML: {error}") from None
+        # A byte that is not UTF-8 becomes a character that YAML does not allow.
+        text = (root / paths.PARAMS).read_text(encoding="utf-8", errors="surrogateescape")
     except OSError as error:
         raise UserError(f"cannot read {paths.PARAMS}: {error.strerror}") from None
+    params = _checked(Params, _parsed(text))
+    _check_memory(params)
+    return params
+
+
+def _parsed(text):
     try:
-        return msgspec.convert(content, Params)
-    except msgspec.ValidationError as error:
-        raise UserError(f"{paths.PARAMS}: {_explain(str(error), content)}") from None
+        return YAML(typ="safe", pure=True).load(text)
+    except MarkedYAMLError as error:
+        line, reason = error.problem_mark.line, error.problem
+    except ReaderError as error:
+        line, reason = text.count("\n", 0, error.position), f"{error.reason} (or a byte that is not UTF-8)"
+    except Exception as error:  # others get through: ValueError of a date that does not exist, IndexError of `!!int`
+        raise UserError(f"{paths.PARAMS}: not valid YAML: {_shortened(str(error))}") from None
+    raise UserError(f"{paths.PARAMS}, line {line + 1}: not valid YAML: {_shortened(reason)}")
 
 
-def _explain(message, content):
-    """msgspec's message, with the value that was given or the key that was probably meant."""
-    reason, _, where = message.partition(" - at ")
-    path = where.strip("`").removeprefix("$").strip(".").split(".") if where else []
-    key = ".".join(path)
-    field = re.search(r"field `(.*)`", reason)
-    if field and "missing" in reason:
-        return f"{'.'.join([*path, field[1]])} is missing"
-    if field:
-        section = Params
-        for name in path:
-            section = section.__annotations__[name]
-        near = difflib.get_close_matches(field[1], section.__struct_fields__, n=1)
-        hint = f"; did you mean {near[0]}?" if near else f"; allowed: {', '.join(section.__struct_fields__)}"
-        return f"{'.'.join([*path, field[1]])} is not a parameter{hint}"
-    for name in path:
-        content = content[name]
-    kind = {"int": "a whole number", "float": "a number", "object": "a section of parameters"}
-    allowed, _, _ = re.sub(r"Expected `(\w+)`", lambda match: kind[match[1]], reason).partition(", got")
-    return f"{key or 'the whole'} is {content!r}, but must be {allowed}"
+def _checked(section, content, prefix=""):
+    """The content as a section (of sections): no key is missing or unknown, every value is allowed."""
+    fields = msgspec.structs.fields(section)
+    names = [field.name for field in fields]
+    if not isinstance(content, dict):
+        _refuse(prefix.rstrip("."), content, f"must hold the keys {', '.join(names)}")
+    for key in content:
+        if key not in names:
+            shown = _shortened(key)
+            near = difflib.get_close_matches(shown, names, n=1)
+            hint = f"did you mean {prefix}{near[0]}?" if near else f"allowed are {', '.join(names)}"
+            raise UserError(f"{paths.PARAMS}: {prefix}{shown} is not a parameter; {hint}")
+    values = {}
+    for field in fields:
+        key, name = prefix + field.name, field.name
+        if name not in content:
+            raise UserError(f"{paths.PARAMS}: {key} is missing")
+        if prefix == "":
+            values[name] = _checked(field.type, content[name], f"{key}.")
+            continue
+        try:
+            values[name] = msgspec.convert(content[name], field.type)
+        except msgspec.ValidationError:
+            _refuse(key, content[name], f"must be {field.type.__metadata__[0].description}")
+    return section(**values)
+
+
+def _refuse(key, value, rule):
+    if isinstance(value, str):
+        shown = f"the text {_shortened(repr(value))}"
+    else:
+        shown = _shortened(value)
+        shown = {"None": "empty", "True": "true", "False": "false"}.get(shown, shown)
+    where = f"{paths.PARAMS}: {key}" if key else str(paths.PARAMS)
+    raise UserError(f"{where} is {shown}, but {rule}")
+
+
+def _shortened(value):
+    """The value in one line of at most 80 characters."""
+    try:
+        text = value if isinstance(value, str) else repr(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        return "a number of thousands of digits"
+    text = "".join(c if c.isprintable() else " " for c in text)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _check_memory(params):
+    """Refuses sizes that cannot fit, before anything is allocated. Bytes are measured ones, rounded up."""
+    classes, hidden = params.generate.classes, params.train_mlp.hidden_units
+    points = classes * max(params.generate.points_per_class, params.evaluate.points_per_class)
+    recorded = sum(train.iterations // train.record_every for train in (params.train_linear, params.train_mlp))
+    needed = {
+        "lower points_per_class, classes or hidden_units": points * (400 + 80 * classes + 32 * hidden),
+        "lower hidden_units or classes": 6000 * hidden * (classes + 3),  # the snapshots, as numbers and as text
+        "lower iterations or raise record_every": 1000 * recorded,
+        "lower grid or classes": params.plot.grid**2 * (300 + 40 * classes),
+    }
+    advice, most = max(needed.items(), key=lambda item: item[1])
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if most > memory:
+        raise UserError(
+            f"{paths.PARAMS} asks for about {most / 2**30:,.1f} GiB of memory; this machine has"
+            f" {memory / 2**30:,.1f}: {advice}"
+        )
