@@ -3,6 +3,7 @@
 import argparse
 import os
 
+import numpy as np
 from tqdm import tqdm
 
 from spirals import paths
@@ -25,7 +26,7 @@ def train_model(name, params, root, report=lambda iteration, loss: None):
         report: see `spirals.training.train`.
 
     Returns:
-        The last point of the curve: iteration, loss, accuracy.
+        The curve, a list of (iteration, loss, accuracy).
 
     Raises:
         UserError: the training diverged; the curve up to there is kept.
@@ -34,21 +35,26 @@ def train_model(name, params, root, report=lambda iteration, loss: None):
     model = MODELS[name]
     weights = model.initialize(X.shape[1], int(y.max()) + 1, params)
     try:
-        curve, snapshots = train(model, weights, X, y, params, report)
+        with np.errstate(over="ignore", invalid="ignore"):  # Diverged says it in plain words
+            curve, snapshots = train(model, weights, X, y, params, report)
     except Diverged as error:
         kept = paths.diverged_curve(name, os.environ.get("DVC_EXP_NAME", "workspace"))
         write_csv(kept, paths.CURVE_HEADER, error.curve)
-        before = f"{error.curve[-1][1]:f} at iteration {error.curve[-1][0]}" if error.curve else "none"
+        before = "; it was {1:.6g} at iteration {0}".format(*error.curve[-1]) if error.curve else ""
         raise UserError(
-            f"the training of {name} diverged: the loss is not finite at iteration {error.iteration}"
-            f" (last recorded loss: {before}).\n"
-            f"Try a train_{name}.learning_rate below {params.learning_rate}."
-            f" The curve up to there is in {kept}."
+            f"the training of {name} diverged: the loss is not finite at iteration {error.iteration}{before}.\n"
+            f"Try a train_{name}.learning_rate below {_stable(params):g}.\n"
+            f"The curve up to there is in {kept}."
         ) from None
     write_json(root / paths.weights(name), {key: value.tolist() for key, value in weights.items()})
     write_json(root / paths.snapshots(name), snapshots)
     write_csv(root / paths.curve(name), paths.CURVE_HEADER, curve)
-    return curve[-1]
+    return curve
+
+
+def _stable(params):
+    """A learning rate to stay below: that of 2/l2 on, the regularization alone makes the weights grow."""
+    return min(params.learning_rate, 2 / params.l2) if params.l2 else params.learning_rate
 
 
 def main():
@@ -68,8 +74,14 @@ def main():
                 bar.write(f"iteration {iteration}: loss {loss:f}")
                 due = iteration - iteration % PRINT_EVERY[name] + PRINT_EVERY[name]
 
-        _, _, accuracy = train_model(name, params, paths.ROOT, report)
+        curve = train_model(name, params, paths.ROOT, report)
+    (_, first, _), (_, last, accuracy) = curve[0], curve[-1]
     print(f"training accuracy: {accuracy:.2f}")
+    if last > first:
+        print(
+            f"note: the loss ended at {last:.6g}, above the {first:.6g} it began with:"
+            f" try a train_{name}.learning_rate below {_stable(params):g}"
+        )
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ PUBLISHED = list(csv.DictReader((ROOT / "reference" / "published.csv").read_text
 def test_published_losses(model, rows, accuracy, params, tmp_path):
     generate(params.generate, tmp_path)
     losses = {}
-    last = train_model(model, getattr(params, f"train_{model}"), tmp_path, lambda *event: losses.update([event]))
+    last = train_model(model, getattr(params, f"train_{model}"), tmp_path, lambda *event: losses.update([event]))[-1]
     published = {int(row["iteration"]): row["loss"] for row in PUBLISHED if row["model"] == model}
     assert len(published) == rows
     assert {iteration: f"{losses[iteration]:f}" for iteration in published} == published

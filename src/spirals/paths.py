@@ -53,7 +53,7 @@ def loss(model):
 
 def diverged_curve(model, experiment):
     """In the main checkout: the one of a queued experiment is thrown away."""
-    return main_root() / f"data/diverged/{model}_{experiment}.csv"
+    return main_root() / f"data/diverged/{model}_{experiment.replace('/', '_')}.csv"
 
 
 def main_root():
