@@ -6,6 +6,7 @@ PYTHON ?= python3
 .DEFAULT_GOAL := all
 
 all: .venv/installed  ## Build .venv, run the pipeline, show the results
+	@python src/verify.py
 	@dvc repro
 	@$(MAKE) --no-print-directory results
 

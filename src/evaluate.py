@@ -26,7 +26,7 @@ def evaluate(params, root):
     )
     metrics = {}
     for name, model in MODELS.items():
-        weights = read_weights(root / paths.weights(name))
+        weights = read_weights(root / paths.weights(name), int(y.max()) + 1)
         scores, _ = model.forward(weights, X)
         fresh_scores, _ = model.forward(weights, fresh_X)
         metrics[name] = {

@@ -4,7 +4,7 @@ import numpy as np
 
 from spirals import figures, movie, paths
 from spirals.errors import plain_errors
-from spirals.files import as_weights, read_csv, read_json, read_points, read_weights
+from spirals.files import read_curve, read_pairs, read_points, read_snapshots, read_weights
 from spirals.models import MODELS, accuracy
 from spirals.params import load_params
 
@@ -18,10 +18,10 @@ def plot(params, root):
     classes = int(y.max()) + 1
     panels, curves, counts = [], {}, {}
     for name, model in MODELS.items():
-        curves[name] = read_csv(root / paths.curve(name), paths.CURVE_HEADER)
-        pairs = read_csv(root / paths.confusion(name), paths.CONFUSION_HEADER).astype(int)
+        curves[name] = read_curve(root / paths.curve(name))
+        pairs = read_pairs(root / paths.confusion(name), classes)
         counts[name] = np.bincount(pairs @ (classes, 1), minlength=classes**2).reshape(classes, classes)
-        weights = read_weights(root / paths.weights(name))
+        weights = read_weights(root / paths.weights(name), classes)
         scores, _ = model.forward(weights, X)
         panels.append(
             {
@@ -50,11 +50,11 @@ def draw_training(root, X, y, curves):
     lim, points = figures.limit(X), movie.points_layer(X, y)
     for name, model in MODELS.items():
         moments = {}
-        for snapshot in read_json(root / paths.snapshots(name)):
+        for snapshot in read_snapshots(root / paths.snapshots(name), name, len(np.unique(y))):
             percent, rest = divmod(snapshot["permille"], 10)
             iteration = snapshot["iteration"]
             if iteration not in moments and (rest == 0 or name == MOVIE):
-                probabilities = figures.grid_probabilities(model, as_weights(snapshot["weights"]), lim, FRAME_CELLS)
+                probabilities = figures.grid_probabilities(model, snapshot["weights"], lim, FRAME_CELLS)
                 moments[iteration] = {**snapshot, "pixels": movie.boundary_pixels(probabilities, points)}
             if rest == 0:
                 movie.write_frame(root / paths.frame(name, percent), moments[iteration]["pixels"])

@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 
 from spirals import paths
 from spirals.errors import plain_errors
-from spirals.files import read_csv, read_json, write_text
+from spirals.files import read_curve, read_metrics, write_text
 from spirals.models import TITLES
 from spirals.params import load_params
 
@@ -51,7 +51,7 @@ def inlined(root, name):
 
 def markdown(params, root):
     published = read_published(paths.ROOT)
-    metrics = read_json(root / paths.METRICS)
+    metrics = read_metrics(root / paths.METRICS)
     changed = differing(params, published)
     fresh = params.evaluate.points_per_class * params.generate.classes
     rows = [
@@ -123,7 +123,7 @@ def losses(root, published, same):
     """Every published loss beside ours, for the models that were trained with the published parameters."""
     rows = []
     for name in same:
-        curve = read_csv(root / paths.curve(name), paths.CURVE_HEADER)
+        curve = read_curve(root / paths.curve(name))
         ours = {int(iteration): f"{loss:f}" for iteration, loss, _ in curve}
         rows += [
             [TITLES[name], f"{iteration:,}", ours[iteration], loss, "" if ours[iteration] == loss else "differs"]

@@ -3,6 +3,8 @@
 import sys
 from contextlib import contextmanager
 
+from spirals import paths
+
 
 class UserError(Exception):
     """Says what is wrong, where, and what to do; shown without a traceback."""
@@ -18,7 +20,10 @@ def plain_errors():
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise
-        where = f" ({error.filename})" if error.filename else ""
-        sys.exit(f"error: {error.strerror or error}{where}")
+        where = f"{paths.shown(error.filename)}: " if error.filename else ""
+        advice = ". Run make, which makes it anew." if isinstance(error, FileNotFoundError) else ""
+        sys.exit(f"error: {where}{error.strerror or error}{advice}")
+    except MemoryError:
+        sys.exit(f"error: not enough memory for the sizes in {paths.PARAMS}")
     except KeyboardInterrupt:
         sys.exit(130)

@@ -1,15 +1,20 @@
 """Reading and writing: text files that are the same bytes everywhere, whole or not at all."""
 
-import csv
 import json
 import math
 import os
 from contextlib import contextmanager
 
-import numpy as np
-
 from spirals import paths
 from spirals.errors import UserError
+
+# NumPy is imported where it is used: `track` finds out that nothing is new in less time than that import takes.
+
+# Axes of the weights by model: D = 2 coordinates, H hidden units, K classes.
+SHAPES = {
+    "linear": {"W": "DK", "b": "K"},
+    "mlp": {"W": "DH", "b": "H", "W2": "HK", "b2": "K"},
+}
 
 
 @contextmanager
@@ -17,9 +22,14 @@ def replacing(path):
     """A temporary path beside `path` that takes its place when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    for left in path.parent.glob(f".{path.stem}.*{path.suffix}"):  # by a process that was killed
+        left.unlink(missing_ok=True)
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        error.filename = str(path)  # a full disk comes without a name, the rest with the temporary one
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -39,11 +49,24 @@ def write_csv(path, header, rows):
     write_text(path, "\n".join(lines) + "\n")
 
 
-def read_json(path):
+@contextmanager
+def reading(path):
+    """Tells what is wrong with a file in one sentence: a UserError that names it and what to run."""
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise unreadable(path, error) from None
+        yield
+    except (OSError, ValueError, ArithmeticError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"cannot use {paths.shown(path)}: {reason}. Run make, which makes it anew.") from None
+
+
+def read_json(path):
+    """What the file holds; NaN and Infinity, which JSON does not have, are refused."""
+    with reading(path):
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=float_refused)
+
+
+def float_refused(name):
+    raise ValueError(f"{name} is not a finite number")
 
 
 def read_csv(path, header):
@@ -57,45 +80,130 @@ def read_csv(path, header):
         Float array of shape [rows, columns].
 
     Raises:
-        UserError: the file is missing, is empty, has another header, or holds
-            something else than finite numbers.
+        UserError: the file is missing, is empty, has another header or other line
+            endings, does not end with a line's end, or holds something else than
+            finite numbers.
     """
-    try:
-        with path.open(newline="") as file:
-            lines = list(csv.reader(file))
-        if not lines or lines[0] != list(header):
-            raise ValueError(f"the first line must be {','.join(header)}")
+    import numpy as np
+
+    with reading(path):
+        first, *lines = path.read_bytes().decode().split("\n")
+        if first != ",".join(header):
+            raise ValueError(f"the first line must be {','.join(header)}, with no line ending but \\n")
+        if len(lines) < 2 or lines.pop() != "":
+            raise ValueError("it is cut off")
         rows = []
-        for number, line in enumerate(lines[1:], start=2):
-            row = [float(cell) for cell in line]
-            if len(row) != len(header) or not all(map(math.isfinite, row)):
+        for number, line in enumerate(lines, start=2):
+            try:
+                row = [float(cell) for cell in line.split(",")]
+            except ValueError:
+                row = []
+            if len(row) != len(header) or not all(map(math.isfinite, row)) or line.endswith("\r"):
                 raise ValueError(f"line {number} must be {len(header)} finite numbers")
             rows.append(row)
-        if not rows:
-            raise ValueError("it holds no rows")
         return np.array(rows)
-    except (OSError, ValueError) as error:
-        raise unreadable(path, error) from None
-
-
-def unreadable(path, error):
-    reason = error.strerror if isinstance(error, OSError) else error
-    return UserError(f"cannot use {path}: {reason}. Remove it and run dvc repro, which makes it anew.")
 
 
 def read_points(path):
     """The data set: X of shape [N, 2], y of shape [N]; errors as for `read_csv`."""
+    import numpy as np
+
     table = read_csv(path, paths.DATA_HEADER)
-    y = table[:, 2].astype(int)
-    if (y != table[:, 2]).any() or y.min() < 0:
-        raise unreadable(path, "labels must be whole numbers from 0")
-    return table[:, :2], y
+    labels = np.unique(table[:, 2])
+    with reading(path):
+        if len(labels) < 2 or (labels != np.arange(len(labels))).any():
+            raise ValueError("the labels must be 0, 1, 2 and so on, with none left out")
+    return table[:, :2], table[:, 2].astype(int)
 
 
-def read_weights(path):
-    """A model's weights: a dict of arrays."""
-    return as_weights(read_json(path))
+def read_curve(path):
+    """The recorded iterations: rows of iteration, loss, accuracy; errors as for `read_csv`."""
+    import numpy as np
+
+    curve = read_csv(path, paths.CURVE_HEADER)
+    with reading(path):
+        if curve[0, 0] != 0 or (np.diff(curve[:, 0]) <= 0).any() or (curve[:, 0] != np.rint(curve[:, 0])).any():
+            raise ValueError("the iterations must be whole numbers that grow from 0")
+    return curve
 
 
-def as_weights(lists):
-    return {name: np.array(values) for name, values in lists.items()}
+def read_pairs(path, classes):
+    """Actual and predicted class of fresh points, int array of shape [N, 2]; errors as for `read_csv`."""
+    import numpy as np
+
+    pairs = read_csv(path, paths.CONFUSION_HEADER)
+    with reading(path):
+        if not np.isin(pairs, np.arange(classes)).all():
+            raise ValueError(f"the classes must be whole numbers from 0 to {classes - 1}")
+    return pairs.astype(int)
+
+
+def read_weights(path, classes=None):
+    """The weights of the model that the file is named after.
+
+    Args:
+        path: the file.
+        classes: how many the data set has, where it is known.
+
+    Returns:
+        A dict of arrays.
+
+    Raises:
+        UserError: the file is missing, or is not what the model needs.
+    """
+    content = read_json(path)
+    with reading(path):
+        return _as_weights(content, path.stem, classes)
+
+
+def read_snapshots(path, model, classes=None):
+    """A model at moments of its training: a list of dicts, permille, iteration, accuracy, weights (arrays)."""
+    content = read_json(path)
+    numbers = ("permille", "iteration", "accuracy")
+    with reading(path):
+        if not isinstance(content, list) or not content:
+            raise ValueError("it must be a list of moments")
+        for moment in content:
+            if not isinstance(moment, dict) or {*moment} != {*numbers, "weights"}:
+                raise ValueError(f"every moment must have {', '.join(numbers)} and weights")
+            if not all(map(_is_finite, map(moment.get, numbers))):
+                raise ValueError(f"{', '.join(numbers)} must be finite numbers")
+        return [{**moment, "weights": _as_weights(moment["weights"], model, classes)} for moment in content]
+
+
+def read_metrics(path):
+    """By model, a dict of finite numbers: train_accuracy, train_loss, test_accuracy."""
+    content = read_json(path)
+    with reading(path):
+        if not isinstance(content, dict) or {*content} != {*SHAPES}:
+            raise ValueError(f"it must have {' and '.join(SHAPES)}")
+        for values in content.values():
+            if not isinstance(values, dict) or {*values} != {*paths.METRIC_NAMES}:
+                raise ValueError(f"every model must have {', '.join(paths.METRIC_NAMES)}")
+            if not all(map(_is_finite, values.values())):
+                raise ValueError("the metrics must be finite numbers")
+        return content
+
+
+def _is_finite(value):
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _as_weights(content, model, classes):
+    import numpy as np
+
+    shapes = SHAPES[model]
+    if not isinstance(content, dict) or {*content} != {*shapes}:
+        raise ValueError(f"the weights must be {', '.join(shapes)}")
+    sizes = {"D": 2, "K": classes} if classes else {"D": 2}
+    weights = {}
+    for name, axes in shapes.items():
+        try:
+            weights[name] = np.array(content[name], dtype=float)
+        except (TypeError, ValueError, OverflowError):
+            raise ValueError(f"{name} must be numbers, in rows of one length") from None
+        shape = weights[name].shape
+        expected = [sizes.setdefault(axis, size) for axis, size in zip(axes, shape, strict=False)]
+        if len(shape) != len(axes) or list(shape) != expected or not np.isfinite(weights[name]).all():
+            raise ValueError(f"{name} must be finite numbers of shape [{', '.join(axes)}], where D is 2")
+    return weights

@@ -35,7 +35,7 @@ Points = whole(2, 1_000_000)
 Iterations = whole(1, 100_000_000)
 
 
-class Section(msgspec.Struct, frozen=True):
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A section of params.yaml: every key is required, and no other is allowed."""
 
 

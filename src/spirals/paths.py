@@ -14,10 +14,12 @@ DATA_HEADER = ("x1", "x2", "label")
 CURVE_HEADER = ("iteration", "loss", "accuracy")
 CONFUSION_HEADER = ("actual", "predicted")
 METRICS = Path("reports/metrics.json")
+METRIC_NAMES = ("train_accuracy", "train_loss", "test_accuracy")
 FIGURES = Path("reports/figures")
 REPORT = Path("reports/README.md")
 REPORT_PAGE = Path("reports/report.html")
 LEARNING = FIGURES / "learning.gif"
+CACHE = Path(".dvc/cache/files/md5")
 STORE = Path("mlflow.db")
 ARTIFACTS = Path("mlruns")
 RECEIPT = Path("mlruns/receipt.json")
@@ -49,6 +51,12 @@ def boundary(model):
 
 def loss(model):
     return FIGURES / f"loss_{model}.png"
+
+
+def shown(path):
+    """A path as it is written in messages: relative to the checkout where it lies in it."""
+    path = Path(path)
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
 
 
 def diverged_curve(model, experiment):

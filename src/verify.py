@@ -1,0 +1,41 @@
+"""Removes spoiled objects from DVC's cache, so that `dvc repro` makes them anew.
+
+DVC believes an object that is write-protected without reading it (dvc issue 5978), and
+hands it out for ever, even to a stage that has just written the right bytes. Every object
+is named after the MD5 of its bytes, so reading it tells. A cache that was moved out of
+`.dvc/cache` by a setting of DVC's own is not looked at.
+"""
+
+import hashlib
+import re
+
+from spirals import paths
+from spirals.errors import plain_errors
+
+
+def remove_spoiled(cache):
+    """Removes the objects below `cache` (`.dvc/cache/files/md5`) whose bytes are not what their name says.
+
+    Returns:
+        Their paths.
+    """
+    spoiled = []
+    for path in sorted(cache.glob("??/*")):
+        name = re.fullmatch(r"([0-9a-f]{30})(\.dir)?", path.name)
+        if name:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+            if digest != path.parent.name + name[1]:
+                path.unlink()
+                spoiled.append(path)
+    return spoiled
+
+
+def main():
+    for path in remove_spoiled(paths.ROOT / paths.CACHE):
+        print(f"removed {paths.shown(path)}, which was spoiled: dvc repro makes it anew")
+
+
+if __name__ == "__main__":
+    with plain_errors():
+        main()
