@@ -106,34 +106,29 @@ def read_csv(path, header):
 
 def read_points(path):
     """The data set: X of shape [N, 2], y of shape [N]; errors as for `read_csv`."""
-    import numpy as np
-
     table = read_csv(path, paths.DATA_HEADER)
-    labels = np.unique(table[:, 2])
+    labels = set(table[:, 2].tolist())
     with reading(path):
-        if len(labels) < 2 or (labels != np.arange(len(labels))).any():
+        if len(labels) < 2 or labels != set(range(len(labels))):
             raise ValueError("the labels must be 0, 1, 2 and so on, with none left out")
     return table[:, :2], table[:, 2].astype(int)
 
 
 def read_curve(path):
     """The recorded iterations: rows of iteration, loss, accuracy; errors as for `read_csv`."""
-    import numpy as np
-
     curve = read_csv(path, paths.CURVE_HEADER)
+    iterations = curve[:, 0].tolist()
     with reading(path):
-        if curve[0, 0] != 0 or (np.diff(curve[:, 0]) <= 0).any() or (curve[:, 0] != np.rint(curve[:, 0])).any():
+        if iterations[0] != 0 or iterations != sorted(set(map(round, iterations))):
             raise ValueError("the iterations must be whole numbers that grow from 0")
     return curve
 
 
 def read_pairs(path, classes):
     """Actual and predicted class of fresh points, int array of shape [N, 2]; errors as for `read_csv`."""
-    import numpy as np
-
     pairs = read_csv(path, paths.CONFUSION_HEADER)
     with reading(path):
-        if not np.isin(pairs, np.arange(classes)).all():
+        if not set(pairs.ravel().tolist()) <= set(range(classes)):
             raise ValueError(f"the classes must be whole numbers from 0 to {classes - 1}")
     return pairs.astype(int)
 

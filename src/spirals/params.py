@@ -172,7 +172,7 @@ def _check_memory(params):
         "lower points_per_class, classes or hidden_units": points * (400 + 80 * classes + 32 * hidden),
         "lower hidden_units or classes": 6000 * hidden * (classes + 3),  # the snapshots, as numbers and as text
         "lower iterations or raise record_every": 1000 * recorded,
-        "lower grid or classes": params.plot.grid**2 * (300 + 40 * classes),
+        "lower grid or classes": params.plot.grid * params.plot.grid * (300 + 40 * classes),
     }
     advice, most = max(needed.items(), key=lambda item: item[1])
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
