@@ -2,7 +2,7 @@
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= python3
 
-.PHONY: all results test test-fast lint format ui lock clean help plots-page
+.PHONY: all results test test-fast lint format ui lock clean help compare screenshots plots-page
 .DEFAULT_GOAL := all
 
 all: .venv/installed  ## Build .venv, run the pipeline, show the results
@@ -13,8 +13,8 @@ all: .venv/installed  ## Build .venv, run the pipeline, show the results
 results:  ## Show the results, and what to type next
 	@dvc metrics show --md --precision 4
 	@printf '%s\n' '' \
-	  'Look at     reports/figures/boundaries.png' \
-	  'Compare     make ui' \
+	  'Look at     reports/report.html' \
+	  'Compare     make compare, make ui' \
 	  'Experiment  . .venv/bin/activate && dvc exp run -S train_mlp.hidden_units=20'
 
 test: .venv/installed  ## Run all the tests
@@ -39,6 +39,12 @@ ui: .venv/installed  ## Open the runs in the MLflow UI, on this machine only
 lock: .venv/installed  ## Write requirements.lock anew from pyproject.toml
 	@uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --no-annotate --no-header --group dev pyproject.toml --output-file requirements.lock
+
+compare: .venv/installed  ## Show the experiments side by side, on one page
+	@python src/compare.py
+
+screenshots: .venv/installed  ## Take the README's screenshots again (needs chromium)
+	@python tools/screenshots.py
 
 plots-page:  ## Write the page of dvc plots anew, with Vega in it (needs npm)
 	@python3 tools/plots_page.py

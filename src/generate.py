@@ -17,7 +17,7 @@ def generate(params, root):
 
 def main():
     X, y = generate(load_params(paths.ROOT).generate, paths.ROOT)
-    print(f"{len(X)} points in 2 dimensions, {y[-1] + 1} classes -> {paths.DATA}")
+    print(f"{len(X):,} points in 2 dimensions, {y[-1] + 1} classes -> {paths.DATA}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Stage plot: what the others wrote, as pictures -> reports/figures/ and data/frames/."""
 
 import numpy as np
+from tqdm import tqdm
 
 from spirals import figures, movie, paths
 from spirals.errors import plain_errors
@@ -50,7 +51,8 @@ def draw_training(root, X, y, curves):
     lim, points = figures.limit(X), movie.points_layer(X, y)
     for name, model in MODELS.items():
         moments = {}
-        for snapshot in read_snapshots(root / paths.snapshots(name), name, len(np.unique(y))):
+        snapshots = read_snapshots(root / paths.snapshots(name), name, len(np.unique(y)))
+        for snapshot in tqdm(snapshots, disable=None, leave=False, unit="moment"):
             percent, rest = divmod(snapshot["permille"], 10)
             iteration = snapshot["iteration"]
             if iteration not in moments and (rest == 0 or name == MOVIE):
@@ -63,8 +65,8 @@ def draw_training(root, X, y, curves):
 
 
 def main():
-    for path in plot(load_params(paths.ROOT).plot, paths.ROOT):
-        print(path.relative_to(paths.ROOT))
+    drawn = plot(load_params(paths.ROOT).plot, paths.ROOT)
+    print(f"{len(drawn)} pictures -> {paths.FIGURES}/; the net learning: {paths.LEARNING}")
 
 
 if __name__ == "__main__":

@@ -171,7 +171,7 @@ def versions(root):
 
 def main():
     report(load_params(paths.ROOT), paths.ROOT)
-    print(f"{paths.REPORT}\n{paths.REPORT_PAGE}")
+    print(f"the results on one page -> {paths.REPORT_PAGE}, {paths.REPORT}")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,9 @@ body { max-width: 80rem; margin: 1rem auto; padding: 0 1rem; font: 1rem/1.5 syst
 body > div { border: 0 !important; margin: 1.5rem 0; text-align: left !important; white-space: normal !important; }
 body > div > div { border: 0 !important; }
 p { margin: .2rem 0; }
+table { border-collapse: collapse; }
+th, td { padding: .2rem .8rem; border: 1px solid #d0d7de; text-align: right; }
+td { white-space: nowrap; }
 img { max-width: min(36rem, 100%%); max-height: 24rem; }
 </style>
 %(scripts)s
