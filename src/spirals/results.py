@@ -10,8 +10,7 @@ from pathlib import Path
 import msgspec
 
 from spirals import paths
-from spirals.files import read_csv, read_json
-from spirals.models import MODELS
+from spirals.files import read_metrics
 
 INPUTS = ["src", "params.yaml", "dvc.yaml"]  # a change in them makes a checkout dirty
 
@@ -27,39 +26,39 @@ class Result:
     model: str
     params: dict[str, object]
     metrics: dict[str, float]
-    curve: list[list[float]]  # iteration, loss, accuracy
     hashes: dict[str, str]  # MD5 of files, as in dvc.lock
-    files: list[Path]  # published as they are
-    frames: dict[int, Path]  # by per cent of the training
+    weights: Path
+    curve: Path
+    pictures: list[Path]
+    frames: list[Path]  # named after the per cent of the training
     digest: str
-    pictures: str  # digest of the pictures
+    pictures_digest: str
 
 
 def read_results(params, root):
     """Results of all models; raises UserError if a file is missing or unreadable."""
-    metrics = read_json(root / paths.METRICS)
     sections = msgspec.to_builtins(params)
     data = {f"data.{key}": value for key, value in sections["generate"].items()}
     test = {f"test.{key}": value for key, value in sections["evaluate"].items()}
     results = []
-    for name in MODELS:
-        hashed = [paths.DATA, paths.weights(name), paths.curve(name)]
-        of = {
+    for name, metrics in read_metrics(root / paths.METRICS).items():
+        content = {
             "model": name,
             "params": {"model": name, **sections[f"train_{name}"], **data, **test},
-            "metrics": metrics[name],
-            "hashes": {str(path): md5([root / path]) for path in hashed},
+            "metrics": metrics,
+            "hashes": {str(path): md5([root / path]) for path in (paths.DATA, paths.weights(name), paths.curve(name))},
         }
         pictures = [root / paths.boundary(name), root / paths.loss(name)]
-        frames = {int(path.stem): path for path in sorted((root / paths.frame(name, 0)).parent.glob("*.png"))}
+        frames = sorted((root / paths.frame(name, 0)).parent.glob("*.png"))
         results.append(
             Result(
-                **of,
-                curve=read_csv(root / paths.curve(name), paths.CURVE_HEADER).tolist(),
-                files=[root / paths.weights(name), root / paths.curve(name), *pictures],
+                **content,
+                weights=root / paths.weights(name),
+                curve=root / paths.curve(name),
+                pictures=pictures,
                 frames=frames,
-                digest=hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest(),
-                pictures=md5([*pictures, *frames.values()]),
+                digest=hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest(),
+                pictures_digest=md5([*pictures, *frames]),
             )
         )
     return results

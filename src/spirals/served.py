@@ -2,25 +2,25 @@
 
 from pathlib import Path
 
-import mlflow
 import numpy as np
-from mlflow.pyfunc import PythonModel
 
 from spirals.files import read_weights
 from spirals.models import MODELS
 
 
-class Classifier(PythonModel):
+class Classifier:
     """Predicts the class of points."""
 
-    def load_context(self, context):
-        self.weights = read_weights(Path(context.artifacts["weights"]))
-        self.model = MODELS[context.model_config["model"]]
+    def __init__(self, file):
+        self.model = MODELS[file.stem]
+        self.weights = read_weights(file)
 
-    def predict(self, context, model_input: np.ndarray, params=None):
+    def predict(self, points):
         """Classes [N] of the points [N, 2]."""
-        scores, _ = self.model.forward(self.weights, np.asarray(model_input, dtype=float))
+        scores, _ = self.model.forward(self.weights, points)
         return np.argmax(scores, axis=1)
 
 
-mlflow.models.set_model(Classifier())
+def _load_pyfunc(path):
+    """What MLflow calls, with the path of the weights (`loader_module` of mlflow.pyfunc)."""
+    return Classifier(Path(path))

@@ -1,120 +1,124 @@
-"""The local store, `mlflow.db` and `mlruns/`, without MLflow: its import takes a second.
+"""Which store the runs go to, and what can be done in a local one without MLflow.
 
-What is read and written here are MLflow's own tables; the tests pin them to the
-version in requirements.lock.
+MLflow's import takes a second; that there is nothing to publish is found out here. What
+is read and written are MLflow's own tables: the tests pin them to the locked version.
 """
 
 import os
 import sqlite3
-from contextlib import chdir, closing, suppress
+from contextlib import closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from spirals import paths
-from spirals.files import replacing
 
-DIGEST, PICTURES, COMPLETE, EXPERIMENTS = (
-    "spirals.digest",
-    "spirals.pictures",
-    "spirals.complete",
-    "dvc.experiments",
-)
-FOLDER = "spirals.artifacts"  # tag of an experiment: the folder that its artifacts lie in
+# Tags of a run: what it shows, and its parts that are there.
+DIGEST, PICTURES, COMPLETE = "spirals.digest", "spirals.pictures", "spirals.complete"
+EXPERIMENTS = "dvc.experiments"  # tag of a run: every DVC experiment that had this result
+FOLDER = "spirals.artifacts"  # tag of an MLflow experiment: the folder that its artifacts lie in
 
 # Every column that holds an absolute path of an artifact.
 LOCATIONS = [
     ("experiments", "artifact_location"),
+    ("experiment_tags", "value"),
     ("runs", "artifact_uri"),
     ("logged_models", "artifact_location"),
     ("model_versions", "source"),
     ("model_versions", "storage_location"),
-    ("experiment_tags", "value"),
 ]
 
 
-def tracking_uri():
-    """MLFLOW_TRACKING_URI where it is set, else the database at the root of the main checkout."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{paths.main_root() / paths.STORE}"
+@dataclass(frozen=True)
+class Store:
+    """A tracking store.
+
+    uri: as MLflow takes it.
+    experiment: name of the MLflow experiment.
+    file: of an SQLite database, else None.
+    folder: holds the lock, and the artifacts unless a server keeps them; beside the file.
+    """
+
+    uri: str
+    experiment: str
+    file: Path | None
+    folder: Path
+
+    @property
+    def public(self):
+        """The URI without a user or password."""
+        parts = urlsplit(self.uri)
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if parts.netloc else self.uri
+
+    @property
+    def server(self):
+        """Address of the server, or the one that `make ui` starts for a database."""
+        return self.public.rstrip("/") if self.uri.startswith("http") else "http://127.0.0.1:5000"
 
 
-def experiment_name():
-    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or "spirals"
+def configured_store():
+    """The store of MLFLOW_TRACKING_URI and MLFLOW_EXPERIMENT_NAME.
+
+    Without them, and for a relative path, it lies at the root of the main checkout: a
+    DVC experiment may run in a throw-away one.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{paths.STORE}"
+    main, file = paths.main_root(), None
+    if uri.startswith("sqlite:///"):
+        file = main / uri.removeprefix("sqlite:///")
+        uri = f"sqlite:///{file}"
+    folder = (file.parent if file else main) / paths.ARTIFACTS
+    return Store(uri, os.environ.get("MLFLOW_EXPERIMENT_NAME") or "spirals", file, folder)
 
 
-def database(uri):
-    """Path of an SQLite store's file, or None for any other store."""
-    return uri.removeprefix("sqlite:///") if uri.startswith("sqlite:///") else None
-
-
-def without_password(uri):
-    parts = urlsplit(uri)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if parts.password else uri
-
-
-def complete_runs(uri, experiment, digests):
-    """What an SQLite store already has of these results.
+def complete_runs(store, digests):
+    """What a local store has of these results, where its artifacts are in place.
 
     Returns:
-        By digest, a dict: run_id, experiment_id, tags. Empty for another kind of
-        store, or one that cannot be read this way: then MLflow has to be asked.
+        By digest, a dict: run_id, experiment_id, tags, new (False). Empty for another kind of store,
+        or one that cannot be read this way: then MLflow has to be asked.
     """
-    file = database(uri)
     found = {}
-    if file is None or not os.path.exists(file):
+    if not _exists(store):
         return found
     query = f"""
         SELECT runs.run_uuid, runs.experiment_id FROM experiments
         JOIN runs USING (experiment_id) JOIN tags USING (run_uuid)
         WHERE experiments.name = ? AND runs.lifecycle_stage = 'active'
         AND tags.key = '{DIGEST}' AND tags.value = ?"""
-    with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as store:
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"{store.file.as_uri()}?mode=ro", uri=True)) as database:
+        if _old_folder(database, store):
+            return found
         for digest in digests:
-            for run, number in store.execute(query, (experiment, digest)):
-                tags = dict(store.execute("SELECT key, value FROM tags WHERE run_uuid = ?", (run,)))
+            for run, number in database.execute(query, (store.experiment, digest)):
+                tags = dict(database.execute("SELECT key, value FROM tags WHERE run_uuid = ?", (run,)))
                 if COMPLETE in tags:
-                    found[digest] = {"run_id": run, "experiment_id": str(number), "tags": tags}
+                    found[digest] = {"run_id": run, "experiment_id": str(number), "tags": tags, "new": False}
     return found
 
 
-def mend_moved(uri, experiment, folder):
+def mend_moved(store):
     """After the checkout was moved: MLflow stores absolute paths, and finds nothing under the old.
 
-    Args:
-        uri: of the store; nothing happens unless it is SQLite and has the experiment.
-        experiment: its name.
-        folder: where the artifacts lie now.
-
-    Returns:
-        Whether anything was out of place.
+    The caller holds the lock. Nothing happens in another kind of store.
     """
-    file = database(uri)
-    if file is None or not os.path.exists(file):
-        return False
-    query = "SELECT value FROM experiment_tags JOIN experiments USING (experiment_id) WHERE name = ? AND key = ?"
-    with closing(sqlite3.connect(file, timeout=30)) as store, suppress(sqlite3.OperationalError), store:
-        row = store.execute(query, (experiment, FOLDER)).fetchone()
-        if row is None or row[0] == str(folder):
-            return False
-        old = row[0]
-        for table, column in LOCATIONS:
-            store.execute(
-                f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column} || '/', 1, ?) = ?",
-                (str(folder), len(old) + 1, len(old) + 1, old + "/"),
-            )
-        return True
-    return False
-
-
-def create_database(uri, folder):
-    """Makes the tables of a new SQLite store, aside, and puts the whole file in place.
-
-    MLflow makes them in place, where two at once, or a kill half-way, leave a database
-    that never works again. The caller holds the lock.
-    """
-    file = database(uri)
-    if file is None or os.path.exists(file):
+    if not _exists(store):
         return
-    from mlflow import MlflowClient
+    with suppress(sqlite3.Error), closing(sqlite3.connect(store.file, timeout=30)) as database, database:
+        if old := _old_folder(database, store):
+            for table, column in LOCATIONS:
+                database.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column} || '/', 1, ?) = ?",
+                    (str(store.folder), len(old) + 1, len(old) + 1, f"{old}/"),
+                )
 
-    with replacing(Path(file)) as temporary, chdir(folder.parent):
-        MlflowClient(f"sqlite:///{temporary}").search_experiments()
+
+def _exists(store):
+    return store.file is not None and store.file.exists()
+
+
+def _old_folder(database, store):
+    """Where the artifacts lay when the experiment was made, if not where they should be now."""
+    query = "SELECT value FROM experiment_tags JOIN experiments USING (experiment_id) WHERE name = ? AND key = ?"
+    row = database.execute(query, (store.experiment, FOLDER)).fetchone()
+    return row[0] if row and row[0] != str(store.folder) else None

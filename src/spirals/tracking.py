@@ -2,8 +2,7 @@
 
 A run is found by the digest of the result it shows. One that is complete is left alone,
 one that is not is finished, and whatever is written twice is written with the same name,
-step and time, so that it is there once. Two publishers of one result at one server may
-both begin a run; both then keep the same one.
+step and time, so that it is there once.
 """
 
 import os
@@ -12,165 +11,198 @@ os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the default waits for minutes
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the defaults wait for minutes
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 import json
+import re
+import shutil
+import socket
 import tempfile
 import time
 import uuid
+from contextlib import chdir, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import mlflow
 import numpy as np
+from filelock import FileLock
 from mlflow import MlflowClient, MlflowException
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
-from mlflow.models import ModelSignature
+from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param
+from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 from PIL import Image
+from sqlalchemy.exc import SQLAlchemyError
 
 from spirals import paths
 from spirals.errors import UserError
-from spirals.store import COMPLETE, DIGEST, EXPERIMENTS, FOLDER, PICTURES, create_database, without_password
+from spirals.files import read_curve, replacing
+from spirals.store import COMPLETE, DIGEST, EXPERIMENTS, FOLDER, PICTURES, mend_moved
 
+PATIENCE = 120  # seconds until another publisher that shows no progress is taken for dead
 SIGNATURE = ModelSignature(
     inputs=Schema([TensorSpec(np.dtype(float), (-1, 2))]),
     outputs=Schema([TensorSpec(np.dtype(np.int64), (-1,))]),
 )
 
 
-def publish(results, source, uri, experiment, folder):
-    """Publishes what the store does not have yet. The caller holds the lock of the checkout.
+def publish(results, source, store):
+    """Publishes what the store does not have yet, one publisher at a time.
 
     Args:
         results: see `spirals.results.read_results`.
         source: see `spirals.results.lineage`.
-        uri: of the tracking store.
-        experiment: its name.
-        folder: for artifacts, where no server decides.
+        store: see `spirals.store.Store`.
 
     Returns:
-        By digest, a dict: run_id, experiment_id.
+        By digest, a dict: run_id, experiment_id, new.
 
     Raises:
         UserError: the store is unreachable or refuses.
     """
     try:
-        create_database(uri, folder)
-        mlflow.set_tracking_uri(uri)
-        client = MlflowClient()
-        number = _experiment_id(client, experiment, None if uri.startswith("http") else folder)
-        mlflow.set_experiment(experiment_id=number)  # where Model.log puts the models
-        return {
-            result.digest: {
-                "run_id": _publish(client, number, experiment, result, source),
-                "experiment_id": number,
-            }
-            for result in results
-        }
-    except (MlflowException, OSError) as error:
-        safe = without_password(uri)
-        reason = str(error).replace(uri, safe).splitlines()[0][:300]
+        store.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(store.folder / ".lock", timeout=5 * PATIENCE):
+            if store.file:
+                mend_moved(store)
+                _create_database(store)
+            mlflow.set_tracking_uri(store.uri)  # the client is not enough: models:/ is looked up here
+            client = MlflowClient()
+            registry = re.sub("[/:]", "-", store.experiment)
+            with nullcontext() if store.file else _alone_at(client, registry, store.folder):
+                number = _experiment_id(client, store)
+                return {result.digest: _publish(client, number, registry, result, source) for result in results}
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        reason = " ".join(str(error).replace(store.uri, store.public).split())[:300]
         raise UserError(
-            f"cannot publish to {safe}: {reason}\nNothing that was computed is lost; the next dvc repro publishes it."
+            f"cannot publish to {store.public}: {reason}\n"
+            "Nothing that was computed is lost; the next dvc repro publishes it."
         ) from None
 
 
-def _experiment_id(client, name, folder):
-    found = client.get_experiment_by_name(name)
-    if found is None:
+def _create_database(store):
+    """Makes the tables of a new database, aside, and puts the whole file in place.
+
+    MLflow makes them in place, where two at once, or a kill half-way, leave a database
+    that never works again.
+    """
+    if not store.file.exists():
+        with replacing(store.file) as temporary, chdir(store.file.parent):
+            MlflowClient(f"sqlite:///{temporary}").search_experiments()
+
+
+@contextmanager
+def _alone_at(client, registry, folder):
+    """One publisher at a time at one server.
+
+    The name of a registered model is unique: whoever can create one of this name goes
+    ahead. The description says who that is. A publisher that was killed leaves it behind.
+    """
+    name, holder = f"{registry}.publishing", f"{socket.gethostname()}:{folder}"
+    seen, since = None, 0
+    while True:
         try:
-            location = str(folder / name) if folder else None
-            return client.create_experiment(name, location, {FOLDER: str(folder)} if folder else None)
+            client.create_registered_model(name, description=holder)
+            break
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-            found = client.get_experiment_by_name(name)
+        for other in client.search_registered_models(f"name = '{name}'"):
+            if other.creation_timestamp != seen:
+                seen, since = other.creation_timestamp, time.monotonic()
+            if other.description == holder or time.monotonic() - since > PATIENCE:
+                client.delete_registered_model(name)
+            else:
+                time.sleep(0.2)
+    try:
+        yield
+    finally:
+        with suppress(MlflowException):
+            client.delete_registered_model(name)
+
+
+def _experiment_id(client, store):
+    found = client.get_experiment_by_name(store.experiment)
+    if found is None and store.uri.startswith("http"):
+        return client.create_experiment(store.experiment)
+    if found is None:  # an explicit location: MLflow's default is in the working directory
+        location = str(store.folder / store.experiment)
+        return client.create_experiment(store.experiment, location, {FOLDER: str(store.folder)})
     if found.lifecycle_stage != "active":
-        raise UserError(f"the experiment {name} was deleted in MLflow: restore it, or set MLFLOW_EXPERIMENT_NAME")
+        raise UserError(
+            f"the experiment {store.experiment} was deleted in MLflow: restore it, or set MLFLOW_EXPERIMENT_NAME"
+        )
     return found.experiment_id
 
 
-def _publish(client, number, experiment, result, source):
-    run = _find_or_create(client, number, result, source)
-    tags = run.data.tags
-    run_id, start = run.info.run_id, run.info.start_time
+def _publish(client, number, registry, result, source):
+    run, new = _find_or_create(client, number, result, source)
+    run_id, start, tags = run.info.run_id, run.info.start_time, run.data.tags
     if COMPLETE not in tags:
         model_id = _log_model(client, number, run_id, result)
         _log_values(client, run_id, start, result, model_id)
         client.log_inputs(run_id, [_dataset(result)])
-    if tags.get(PICTURES) != result.pictures:
+    if tags.get(PICTURES) != result.pictures_digest:
+        client.set_tag(run_id, PICTURES, "")  # from here to the end they are old and new
         _log_files(client, run_id, start, result)
-        client.set_tag(run_id, PICTURES, result.pictures)
-    known = tags.get(EXPERIMENTS, "").split()
-    if source["experiment"] and source["experiment"] not in known:
-        client.set_tag(run_id, EXPERIMENTS, " ".join([source["experiment"], *known])[:5000])
+        client.set_tag(run_id, PICTURES, result.pictures_digest)
+    names = tags.get(EXPERIMENTS, "").split()
+    if source["experiment"] and source["experiment"] not in names:
+        client.set_tag(run_id, EXPERIMENTS, " ".join([source["experiment"], *names])[:5000])
     if COMPLETE not in tags:
-        _crown(client, experiment, run_id, model_id, result.metrics["test_accuracy"])
+        _crown(client, registry, run_id, model_id, result.metrics["test_accuracy"])
         client.set_terminated(run_id, "FINISHED")
         client.set_tag(run_id, COMPLETE, "true")
-    return _settle(client, number, result.digest).info.run_id
-
-
-def _runs(client, number, digest):
-    """Runs of a result, the one to keep first: complete before not, then the oldest."""
-    runs = client.search_runs([number], f"tags.`{DIGEST}` = '{digest}'")
-    return sorted(runs, key=lambda run: (COMPLETE not in run.data.tags, run.info.start_time, run.info.run_id))
+    return {"run_id": run_id, "experiment_id": number, "new": new or COMPLETE not in tags}
 
 
 def _find_or_create(client, number, result, source):
-    runs = _runs(client, number, result.digest)
-    if not runs:
-        origin = source["commit"][:7] + "-dirty" * source["dirty"] if source["commit"] else "no-git"
-        tags = {DIGEST: result.digest, "git.dirty": str(source["dirty"]).lower()}
-        tags |= {f"dvc.md5.{path}": value for path, value in result.hashes.items()}
-        if source["commit"]:
-            tags["mlflow.source.git.commit"] = source["commit"]
-        name = f"{result.model} {source['experiment'] or origin}"
-        client.create_run(number, start_time=time.time_ns() // 10**6, tags=tags, run_name=name)
-        return _settle(client, number, result.digest)
-    return runs[0]
-
-
-def _settle(client, number, digest):
-    """Keeps one run of a result where two publishers have each begun one.
-
-    Everybody keeps the first of the same order, so the last to come leaves one.
-    """
-    first, *others = _runs(client, number, digest)
-    for run in others:
-        client.delete_run(run.info.run_id)
-    return first
+    """The run of a result, and whether it is new."""
+    runs = client.search_runs([number], f"tags.`{DIGEST}` = '{result.digest}'")
+    if runs:
+        return runs[0], False
+    origin = "no-git"
+    if source["commit"]:
+        origin = source["commit"][:7] + source["dirty"] * f"-dirty-{result.digest[:4]}"
+    tags = {DIGEST: result.digest, "git.dirty": str(source["dirty"]).lower()}
+    tags |= {f"dvc.md5.{path}": value for path, value in result.hashes.items()}
+    if source["commit"]:
+        tags["mlflow.source.git.commit"] = source["commit"]
+    name = f"{result.model} {source['experiment'] or origin}"
+    return client.create_run(number, tags=tags, run_name=name), True
 
 
 def _log_model(client, number, run_id, result):
-    """The net as an MLflow model, once: a model that is not ready is left from a publisher that died."""
-    query = {"experiment_ids": [number], "filter_string": f"source_run_id = '{run_id}'"}
-    for model in client.search_logged_models(**query):
-        if model.status == "READY":
-            return model.model_id
-        client.delete_logged_model(model.model_id)
-    here = Path(__file__).parent
-    return mlflow.models.Model.log(
-        artifact_path=None,
-        name=result.model,
-        flavor=mlflow.pyfunc,
-        run_id=run_id,
-        python_model=str(here / "served.py"),
-        code_paths=[str(here)],
-        artifacts={"weights": str(result.files[0])},
-        model_config={"model": result.model},
-        signature=SIGNATURE,
-        input_example=np.array([[0.5, 0.5], [-0.5, 0.5]]),
-        pip_requirements=[f"mlflow=={mlflow.__version__}", f"numpy=={np.__version__}"],
-    ).model_id
+    """The net as an MLflow model, once: one that is not ready was left by a publisher that died."""
+    models = client.search_logged_models([number], f"source_run_id = '{run_id}'")
+    model = models[0] if models else client.create_logged_model(number, result.model, run_id)
+    if model.status != "READY":
+        package = Path(__file__).parent
+        with tempfile.TemporaryDirectory() as folder:
+            mlflow.pyfunc.save_model(
+                f"{folder}/model",
+                mlflow_model=Model(model.artifact_location, run_id, model_uuid=model.model_id, model_id=model.model_id),
+                loader_module="spirals.served",
+                data_path=str(result.weights),
+                code_paths=[str(package)],
+                signature=SIGNATURE,
+                input_example=np.array([[0.5, 0.5], [-0.5, 0.5]]),
+                pip_requirements=[f"mlflow=={mlflow.__version__}", f"numpy=={np.__version__}"],
+            )
+            client.log_model_artifacts(model.model_id, f"{folder}/model")
+        client.finalize_logged_model(model.model_id, "READY")
+    outputs = client.get_run(run_id).outputs
+    if not (outputs and outputs.model_outputs):
+        client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+    return model.model_id
 
 
 def _log_values(client, run_id, start, result, model_id):
     """Parameters, the curve by iteration, and the final values at step 0, where they become bars."""
     client.log_batch(run_id, params=[Param(key, str(value)) for key, value in result.params.items()])
     points = [Metric(key, value, start, 0, model_id=model_id) for key, value in result.metrics.items()]
-    for iteration, loss, accuracy in result.curve:
+    for iteration, loss, accuracy in read_curve(result.curve).tolist():
         step = int(iteration)
         points += [Metric("loss", loss, start + step, step), Metric("accuracy", accuracy, start + step, step)]
     for begin in range(0, len(points), 1000):
@@ -188,38 +220,29 @@ def _log_files(client, run_id, start, result):
 
     `log_image` itself adds a random part to the name, and would double them.
     """
-    for file in result.files:
-        client.log_artifact(run_id, str(file))
+    unique = uuid.UUID(result.digest[:32])
     with tempfile.TemporaryDirectory() as folder:
-        for percent, frame in result.frames.items():
-            unique = uuid.UUID(result.digest[:32])
-            image = Path(folder, f"boundary+step+{percent}+timestamp+{start + percent}+{unique}.png")
-            image.write_bytes(frame.read_bytes())
-            Image.open(frame).save(image.with_name(f"{image.stem}+compressed.webp"))
-        client.log_artifacts(run_id, folder, "images")
+        for file in [result.weights, result.curve, *result.pictures]:
+            shutil.copy(file, folder)
+        Path(folder, "images").mkdir()
+        for frame in result.frames:
+            step = int(frame.stem)
+            name = f"{folder}/images/boundary+step+{step}+timestamp+{start + step}+{unique}"
+            shutil.copy(frame, f"{name}.png")
+            Image.open(frame).save(f"{name}+compressed.webp", method=0)
+        client.log_artifacts(run_id, folder)
     client.set_tag(run_id, "mlflow.loggedImages", "true")
 
 
 def _crown(client, name, run_id, model_id, test_accuracy):
     """Registers the model and gives it the alias champion if it is better than the champion."""
-    try:
-        champion = client.get_model_version_by_alias(name, "champion")
-        if test_accuracy <= float(champion.tags["test_accuracy"]):
+    registered = client.search_registered_models(f"name = '{name}'") or [client.create_registered_model(name)]
+    if champion := registered[0].aliases.get("champion"):
+        if test_accuracy <= float(client.get_model_version(name, champion).tags.get("test_accuracy", "-inf")):
             return
-    except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise
-    try:
-        client.create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-    versions = client.search_model_versions(f"run_id = '{run_id}'")
-    version = (
-        versions[0]
-        if versions
-        else client.create_model_version(
+    versions = client.search_model_versions(f"run_id = '{run_id}'") or [
+        client.create_model_version(
             name, f"models:/{model_id}", run_id, {"test_accuracy": repr(test_accuracy)}, model_id=model_id
         )
-    )
-    client.set_registered_model_alias(name, "champion", version.version)
+    ]
+    client.set_registered_model_alias(name, "champion", versions[0].version)
