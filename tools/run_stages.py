@@ -1,9 +1,9 @@
-"""Runs the stages from generate to plot in one process, in a folder, and prints the MD5 of every file.
+"""Runs the stages from generate to report in one process, in a folder, and prints the MD5 of every file.
 
 Usage: python tools/run_stages.py FOLDER [train_mlp.iterations=1000 ...]
 
 For the checks of sameness: without DVC and MLflow, so that it runs under an emulator and
-with any NumPy. A last line has the same sums done by NumPy's own matmul, exp and sin:
+with any NumPy. A last line is the hash of a few of NumPy's own products, exponentials and sines:
 where that line differs and the others do not, the machines differ and the pipeline does not.
 """
 
@@ -21,6 +21,7 @@ sys.path.insert(0, str(ROOT / "src"))
 from evaluate import evaluate  # noqa: E402
 from generate import generate  # noqa: E402
 from plot import plot  # noqa: E402
+from report import report  # noqa: E402
 from spirals.models import MODELS  # noqa: E402
 from spirals.params import Params, load_params  # noqa: E402
 from train import train_model  # noqa: E402
@@ -47,6 +48,7 @@ def run_stages(root, changes):
         train_model(name, getattr(params, f"train_{name}"), root)
     evaluate(params, root)
     plot(params.plot, root)
+    report(params, root)
 
 
 def plain_numpy():
