@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spirals.arithmetic import exp, log, log_rounded, matmul, sin_cos_rounded
+from spirals.arithmetic import exp, log, log_rounded, matmul, sin_cos_rounded, sum_points
 from spirals.data import standard_normal
 from spirals.models import loss, softmax
 
@@ -207,6 +207,24 @@ def test_matmul_sums_by_the_number_of_terms_only(rows, inner, columns):
     assert matmul(a[-1:], b[:, -1:])[0, 0] == product[-1, -1]
     np.testing.assert_array_equal(matmul(np.asfortranarray(a), np.repeat(b, 2, axis=0)[::2]), product)
     np.testing.assert_array_equal(matmul(b.T, a.T).T, product)
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, (40, 1000, 7), (3, 131, 40)])
+def test_matmul_sums_in_numpy_s_order(shape):
+    """Bit for bit: one after another if short, else as NumPy sums products that lie side by side."""
+    rows, inner, columns = shape
+    random = np.random.default_rng(6)
+    a, b = random.normal(size=(rows, inner)), random.normal(size=(inner, columns))
+    products = np.ascontiguousarray(a[:, None, :] * b.T[None, :, :])
+    expected = np.add.accumulate(products, axis=2)[..., -1] if inner <= 8 else np.add.reduce(products, axis=2)
+    for layout in (np.ascontiguousarray, np.asfortranarray):
+        np.testing.assert_array_equal(matmul(layout(a), b), expected)
+
+
+def test_points_are_summed_one_after_another():
+    a = np.random.default_rng(7).normal(size=(1000, 5))
+    for layout in (np.ascontiguousarray, np.asfortranarray):
+        np.testing.assert_array_equal(sum_points(layout(a)), np.add.accumulate(a, axis=0)[-1])
 
 
 FAR = [0.0, 1e-300, 0.3, 36.7, 37.5, 700.0, 708.5, 745.0, 746.0, 1e5, 1e308]

@@ -35,11 +35,11 @@ GUARDED = sorted(
 EXACT = "add subtract multiply divide negative absolute sqrt square rint ldexp frexp maximum minimum".split()
 COMPARISONS = "equal not_equal less less_equal greater greater_equal bitwise_and bitwise_or invert isfinite".split()
 SUMS = "add.reduce maximum.reduce minimum.reduce logical_or.reduce sum max min".split()
-MOVES = """array asarray ascontiguousarray empty empty_like zeros zeros_like full full_like arange linspace stack
-    concatenate repeat split array_split swapaxes copyto where argmax reshape ravel""".split()
+MOVES = """array asarray ascontiguousarray asfortranarray empty empty_like zeros zeros_like full full_like arange
+    linspace stack concatenate repeat split array_split swapaxes copyto where argmax reshape ravel""".split()
 ALLOWED_CALLS = {*EXACT, *COMPARISONS, *SUMS, *MOVES}
 
-OF_NUMPY = {*ALLOWED_CALLS, *"inf nan float64 int32 errstate random.RandomState".split()}
+OF_NUMPY = {*ALLOWED_CALLS, *"inf nan float64 int32 errstate setbufsize random.RandomState".split()}
 OF_MATH = {*"factorial floor frexp isfinite ldexp nan inf sqrt".split()}
 IMPORTS = {
     *"argparse contextlib csv dataclasses decimal difflib functools json math os pathlib re sys typing".split(),

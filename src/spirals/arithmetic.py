@@ -27,6 +27,10 @@ LN2_LOW = float(LN2 - Decimal(LN2_HIGH))
 # which costs as much as a multiplication, until it has seen a large array come and go.
 np.empty(30_000_000 // 8)
 
+# NumPy copies a factor that is broadcast along rows shorter than its buffer, 8192 numbers
+# unless told, which takes longer than the product of such rows.
+np.setbufsize(512)
+
 SHORT = 8  # terms; a sum of so many is taken one after another
 
 
@@ -34,30 +38,70 @@ def matmul(a, b):
     """Matrix product, summed in a fixed order: the case study's `np.dot(a, b)`.
 
     A short sum (over two coordinates, three classes) is taken term by term. A long one
-    (over hidden units, over points) is NumPy's pairwise sum of products that lie side
-    by side in memory, whose order depends on their number only.
+    (over hidden units, over points) is NumPy's pairwise sum, whose order depends on the
+    number of terms only.
+
+    NumPy is fast on few long rows and slow on many short ones, and there are more points
+    than units or classes: so a result for each point is laid out column by column
+    (in Fortran's order). Factors of any layout give the same sums.
 
     Args:
         a: array of shape [N, M].
         b: array of shape [M, K].
 
     Returns:
-        Array of shape [N, K], row after row in memory.
+        Array of shape [N, K].
     """
     if a.shape[1] <= SHORT:
-        b = np.ascontiguousarray(b)
-        total = a[:, :1] * b[0]
-        for m in range(1, a.shape[1]):
-            total += a[:, m : m + 1] * b[m]
-        return total
-    rows, columns = np.ascontiguousarray(a), np.ascontiguousarray(b.T)
-    if len(rows) < len(columns):
-        return np.stack([np.add.reduce(columns * row, axis=1) for row in rows])
-    return np.stack([np.add.reduce(rows * column, axis=1) for column in columns], axis=1)
+        a = np.asfortranarray(a)
+        total = b[0, :, None] * a[:, 0]
+        product = np.empty_like(total)
+        for m in range(1, len(b)):
+            total += np.multiply(b[m, :, None], a[:, m], out=product)
+        return total.T
+    if len(a) < b.shape[1]:
+        return matmul(b.T, a.T).T
+    if a.flags.f_contiguous:
+        return _sum_products(a.T, b).T
+    a, product = np.ascontiguousarray(a), np.empty(a.shape)
+    columns = np.ascontiguousarray(b.T)
+    return np.stack([np.add.reduce(np.multiply(a, column, out=product), axis=1) for column in columns], axis=1)
+
+
+def _sum_products(a, b):
+    """The sums over m of a[m, n] b[m, k], array of shape [K, N], in the order in which NumPy sums along a row.
+
+    That is the pairwise sum of its loops_utils.h: halves, down to 128 terms, and these
+    in eight interleaved parts.
+    """
+    terms = len(a)
+    if terms > 128:
+        half = terms // 2 - terms // 2 % 8
+        return _sum_products(a[:half], b[:half]) + _sum_products(a[half:], b[half:])
+    whole = terms - terms % 8
+    part = b[:8, :, None] * a[:8, None]
+    for m in range(8, whole, 8):
+        part += b[m : m + 8, :, None] * a[m : m + 8, None]
+    total = ((part[0] + part[1]) + (part[2] + part[3])) + ((part[4] + part[5]) + (part[6] + part[7]))
+    for product in b[whole:, :, None] * a[whole:, None]:
+        total += product
+    return total
+
+
+def sum_points(a):
+    """Sum over the points, one after another, whatever the layout.
+
+    Args:
+        a: array of shape [N, K].
+
+    Returns:
+        Array of shape [K].
+    """
+    return np.add.reduce(np.ascontiguousarray(a), axis=0)
 
 
 # 1/n! from n = 16 down to 2: for |r| <= ln(2)/2 the next term is below 2**-70.
-_EXP_SERIES = [1.0 / math.factorial(n) for n in range(16, 1, -1)]
+_EXP_SERIES = [np.array(1.0 / math.factorial(n)) for n in range(16, 1, -1)]
 
 
 def exp(x):

@@ -7,7 +7,7 @@ b2 [K] of the net.
 
 import numpy as np
 
-from spirals.arithmetic import exp, log, matmul
+from spirals.arithmetic import exp, log, matmul, sum_points
 from spirals.data import standard_normal
 
 
@@ -29,7 +29,7 @@ class Linear:
     @staticmethod
     def backward(weights, X, _, dscores):
         """Gradients of the data loss, from dscores [N, K], its gradient on the scores."""
-        return {"W": matmul(X.T, dscores), "b": np.sum(dscores, axis=0)}
+        return {"W": matmul(X.T, dscores), "b": sum_points(dscores)}
 
 
 class MLP:
@@ -59,11 +59,11 @@ class MLP:
     def backward(weights, X, hidden, dscores):
         """Gradients of the data loss, from dscores [N, K], its gradient on the scores."""
         dW2 = matmul(hidden.T, dscores)  # [H, K]
-        db2 = np.sum(dscores, axis=0)  # [K]
+        db2 = sum_points(dscores)  # [K]
         dhidden = matmul(dscores, weights["W2"].T)  # [N, H]
         dhidden *= hidden > 0  # ReLU: no gradient through a unit that is off
         dW = matmul(X.T, dhidden)  # [D, H]
-        db = np.sum(dhidden, axis=0)  # [H]
+        db = sum_points(dhidden)  # [H]
         return {"W": dW, "b": db, "W2": dW2, "b2": db2}
 
 

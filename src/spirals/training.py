@@ -36,6 +36,7 @@ def gradient_descent(model, weights, X, y, params):
         The iteration and the scores [N, K] of the weights before its update, and at
         the end the number of iterations and the scores of the trained weights.
     """
+    X = np.asfortranarray(X)
     for iteration in range(params.iterations):
         scores, hidden = model.forward(weights, X)
         yield iteration, scores
