@@ -169,7 +169,7 @@ WHOLE = {
     ),
     "a: 2001-99-99\n": ": not valid YAML: month must be in 1..12",
     "a: !!int \n": ": not valid YAML: string index out of range",
-    "[" * 400: ": not valid YAML: maximum recursion depth exceeded",
+    "[" * 1000: ": not valid YAML: maximum recursion depth exceeded",
     b"a: 1\nb: \xff\n": ", line 2: not valid YAML: special characters are not allowed (or a byte that is not UTF-8)",
     b"a: 1\nb: \0\n": ", line 2: not valid YAML: special characters are not allowed (or a byte that is not UTF-8)",
     BARE.encode("utf-16"): (
