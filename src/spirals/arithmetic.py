@@ -32,6 +32,7 @@ np.empty(30_000_000 // 8)
 np.setbufsize(512)
 
 SHORT = 8  # terms; a sum of so many is taken one after another
+BLOCK = 2**15  # numbers: 256 KiB
 
 
 def matmul(a, b):
@@ -54,18 +55,28 @@ def matmul(a, b):
     """
     if a.shape[1] <= SHORT:
         a = np.asfortranarray(a)
-        total = b[0, :, None] * a[:, 0]
-        product = np.empty_like(total)
-        for m in range(1, len(b)):
-            total += np.multiply(b[m, :, None], a[:, m], out=product)
+        total = np.empty((b.shape[1], len(a)))
+        for block in _blocks(*total.shape):
+            np.multiply(b[0, block, None], a[:, 0], out=total[block])
+            for m in range(1, len(b)):
+                total[block] += b[m, block, None] * a[:, m]
         return total.T
     if len(a) < b.shape[1]:
         return matmul(b.T, a.T).T
     if a.flags.f_contiguous:
         return _sum_products(a.T, b).T
-    a, product = np.ascontiguousarray(a), np.empty(a.shape)
-    columns = np.ascontiguousarray(b.T)
-    return np.stack([np.add.reduce(np.multiply(a, column, out=product), axis=1) for column in columns], axis=1)
+    a, columns = np.ascontiguousarray(a), np.ascontiguousarray(b.T)
+    total = np.empty((len(a), len(columns)))
+    for block in _blocks(*a.shape):
+        for k, column in enumerate(columns):
+            total[block, k] = np.add.reduce(a[block] * column, axis=1)
+    return total
+
+
+def _blocks(rows, length):
+    """Slices of rows that together fit in the processor's cache, so that no product is written to memory."""
+    step = max(1, BLOCK // length)
+    return [slice(start, start + step) for start in range(0, rows, step)]
 
 
 def _sum_products(a, b):

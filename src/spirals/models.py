@@ -51,7 +51,9 @@ class MLP:
     @staticmethod
     def forward(weights, X):
         """Scores [N, K] of the points X [N, D], and the hidden layer [N, H]."""
-        hidden = np.maximum(0, matmul(X, weights["W"]) + weights["b"])
+        hidden = matmul(X, weights["W"])
+        hidden += weights["b"]
+        np.maximum(0, hidden, out=hidden)  # ReLU
         scores = matmul(hidden, weights["W2"]) + weights["b2"]
         return scores, hidden
 
