@@ -129,7 +129,7 @@ def draw_data(path, X, y, dpi):
         figure, ax = plt.subplots(figsize=(5.2, 5.6))
         scatter(ax, X, y)
         ax.set_title(f"The spiral data: {len(X):,} points in {int(y.max()) + 1} classes{thinned(X)[1]}")
-        figure.legend(loc="outside lower center", ncols=4)
+        figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=4)
         save(figure, path, dpi)
 
 
@@ -156,8 +156,7 @@ def draw_boundaries(path, panels, X, y, dpi):
             scatter(ax, X, y, wrong=panel["predicted"] != y)
             title = f"{TITLES[panel['name']]}: {panel['accuracy']:.0%} of the points right"
             ax.set_title(title + thinned(X)[1])
-        handles, labels = axes[0][0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4)
+        figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
         save(figure, path, dpi)
 
 

@@ -140,7 +140,10 @@ def curve_picture(name, curve):
 
 def write_gif(path, frames, milliseconds):
     """Writes frames, arrays [height, width, 3] of bytes, in the COLORS colours that cover most of them."""
-    codes = [(frame >> 2).astype(np.int32) @ np.array([4096, 64, 1], np.int32) for frame in frames]
+    codes = []  # 6 bits of each colour
+    for frame in frames:
+        red, green, blue = np.moveaxis(frame.astype(np.int32) >> 2, -1, 0)
+        codes.append(red << 12 | green << 6 | blue)
     counts = sum(np.bincount(code.ravel(), minlength=64**3) for code in codes)
     seen = np.flatnonzero(counts)
     rgb = (np.stack([seen >> 12, seen >> 6 & 63, seen & 63], axis=1) * 255 + 31) // 63

@@ -1,0 +1,243 @@
+"""The pictures show what the files say: looked at as pixels, and as what Matplotlib was told to draw."""
+
+import numpy as np
+import pytest
+from conftest import ROOT, SMALL, set_params
+from PIL import Image
+
+from evaluate import evaluate
+from generate import generate
+from plot import plot
+from spirals import figures, movie, paths
+from spirals.files import read_curve, read_json, read_points, read_weights
+from spirals.params import load_params
+from spirals.training import SNAPSHOTS
+from train import train_model
+
+FIGURES = {
+    "boundaries.png": (10.4, 5.6),
+    "boundary_linear.png": (5.2, 5.6),
+    "boundary_mlp.png": (5.2, 5.6),
+    "confusions.png": (10.4, 4.6),
+    "data.png": (5.2, 5.6),
+    "loss_linear.png": (5.2, 3.8),
+    "loss_mlp.png": (5.2, 3.8),
+    "losses.png": (10.4, 3.8),
+}
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """A folder with everything from the points to the figures, of a net that has learnt something."""
+    root = tmp_path_factory.mktemp("drawn")
+    (root / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    set_params(root, {**SMALL, "train_mlp.iterations": 400, "train_mlp.hidden_units": 30})
+    params = load_params(root)
+    generate(params.generate, root)
+    for name in ("linear", "mlp"):
+        train_model(name, getattr(params, f"train_{name}"), root)
+    evaluate(params, root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("plot.FRAME_CELLS", 60)  # a third of the time
+        plot(params.plot, root)
+    return root
+
+
+@pytest.fixture
+def kept(monkeypatch):
+    """Figures are handed over instead of saved: what was drawn, as Matplotlib's objects."""
+    figures_drawn = []
+    monkeypatch.setattr(figures, "save", lambda figure, path, dpi: figures_drawn.append(figure))
+    yield figures_drawn
+    for figure in figures_drawn:
+        figures.plt.close(figure)
+
+
+def test_every_figure_is_there_in_its_size(drawn):
+    names = {path.name for path in (drawn / paths.FIGURES).iterdir()}
+    assert names == {*FIGURES, "learning.gif"}
+    for name, inches in FIGURES.items():
+        with Image.open(drawn / paths.FIGURES / name) as image:
+            assert image.size == tuple(round(side * SMALL["plot.dpi"]) for side in inches)
+            edge = np.asarray(image.convert("RGB"))[[0, -1]]
+            assert (edge == 255).all(), "white all around: for a dark page"
+
+
+def test_the_slider_has_one_scale_for_both_models(drawn):
+    percents = [f"{permille // 10:03}" for permille in SNAPSHOTS if permille % 10 == 0]
+    assert percents[0] == "000" and percents[-1] == "100"
+    for name in ("linear", "mlp"):
+        assert sorted(path.stem for path in (drawn / f"data/frames/{name}").iterdir()) == percents
+
+
+def scores_of(weights, X):
+    """Of either model, by NumPy's own product."""
+    if "W2" in weights:
+        return np.maximum(0, X @ weights["W"] + weights["b"]) @ weights["W2"] + weights["b2"]
+    return X @ weights["W"] + weights["b"]
+
+
+@pytest.mark.parametrize("name", ["linear", "mlp"])
+def test_a_frame_has_the_tint_of_the_class_that_the_model_predicts_there(drawn, name):
+    X, _ = read_points(drawn / paths.DATA)
+    lim = 1.1 * np.abs(X).max()
+    side = movie.SIDE
+    pixels = np.asarray(Image.open(drawn / paths.frame(name, 100)).convert("RGB")) / 255
+    assert pixels.shape == (side, side, 3)
+    row, column = map(np.ravel, np.mgrid[4:side:9, 4:side:9])
+    at = np.stack([(column + 0.5) / side * 2 * lim - lim, lim - (row + 0.5) / side * 2 * lim], axis=1)
+    scores = scores_of(read_weights(drawn / paths.weights(name), 3), at)
+    ordered = np.sort(scores, axis=1)
+    sure = ordered[:, -1] - ordered[:, -2] > 0.3
+    free = np.min(np.linalg.norm(at[:, None] - X, axis=2), axis=1) > 0.05
+    looked_at = sure & free
+    assert looked_at.sum() > 500 and len(set(np.argmax(scores, axis=1)[looked_at])) == 3
+    ink = 1 - pixels[row, column][looked_at]
+    class_ink = 1 - figures.class_colors(3)
+    cosine = (ink / np.linalg.norm(ink, axis=1)[:, None]) @ (class_ink / np.linalg.norm(class_ink, axis=1)[:, None]).T
+    assert (np.argmax(cosine, axis=1) == np.argmax(scores, axis=1)[looked_at]).all()
+
+
+def test_a_point_is_where_it_should_be_and_has_its_colour():
+    X, y = np.array([[0.5, 0.8], [-1.0, -0.6]]), np.array([0, 1])
+    where, colors, alpha = movie.points_layer(X, y)
+    row, column = np.divmod(where, movie.SIDE)
+    for (x1, x2), color in zip(X, figures.class_colors(2), strict=True):
+        center = ((x1 / 1.1 + 1) / 2 * movie.SIDE, (1 - x2 / 1.1) / 2 * movie.SIDE)
+        ours = np.abs(colors - color).max(axis=1) < 0.01
+        assert abs(column[ours].mean() + 0.5 - center[0]) < 1 and abs(row[ours].mean() + 0.5 - center[1]) < 1
+
+
+def test_the_moving_picture(drawn):
+    snapshots = read_json(drawn / paths.snapshots("mlp"))
+    iterations = sorted({snapshot["iteration"] for snapshot in snapshots})
+    frames, times = [], []
+    with Image.open(drawn / paths.LEARNING) as image:
+        assert image.n_frames == len(iterations) > 30
+        assert image.size == (movie.WIDTH, movie.HEIGHT) and image.info["loop"] == 0
+        for number in range(image.n_frames):
+            image.seek(number)
+            frames.append(np.asarray(image.convert("RGB")).astype(int))
+            times.append(image.info["duration"])
+    assert times[-1] == movie.HOLD and times[0] > times[1] and set(times[1:-1]) == {movie.TURN}
+
+    # The boundary of the last frame is that of the slider's last step, but for the colours that are merged.
+    left, top, side = movie.LEFT, movie.TOP, movie.SIDE
+    slider = np.asarray(Image.open(drawn / paths.frame("mlp", 100)).convert("RGB")).astype(int)
+    there = frames[-1][top : top + side, left : left + side]
+    assert np.abs(there - slider).mean() < 2 < np.abs(frames[0][top : top + side, left : left + side] - slider).mean()
+
+    # The dot runs along the curve to the right, and the words above the boundary change.
+    still = np.median(frames[:: len(frames) // 8], axis=0)
+    columns = []
+    for frame in (frames[0], frames[len(frames) // 2], frames[-1]):
+        moved = np.abs(frame - still).sum(axis=2)[:, left + side + 40 :] > 60
+        columns.append(np.nonzero(moved)[1].mean())
+    assert columns[0] < columns[1] < columns[2]
+    assert (frames[0][: top - 5] != frames[-1][: top - 5]).any()
+
+
+@pytest.mark.skipif(not (ROOT / paths.LEARNING).exists(), reason="dvc repro has not run yet")
+def test_the_committed_moving_picture_fits_in_a_readme():
+    assert (ROOT / paths.LEARNING).stat().st_size < 1_500_000
+
+
+def test_a_region_has_the_colour_of_its_class_and_pales_towards_its_border():
+    ink = 1 - figures.class_colors(3)
+    colors = figures.tinted(np.array([0, 2, 2]), np.array([1.0, 1.0, 0.0]))
+    assert colors[0] == pytest.approx(1 - figures.TINT * ink[0])
+    assert colors[1] == pytest.approx(1 - figures.TINT * ink[2])
+    assert colors[2] == pytest.approx(1 - figures.PALE * ink[2])
+
+
+def test_leads_of_a_class_over_the_best_of_the_others():
+    leads = figures.leads(np.array([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8], [0.4, 0.4, 0.2]]))
+    assert leads == pytest.approx(np.array([[0.2, -0.2, -0.3], [-0.7, -0.7, 0.7], [0.0, 0.0, -0.2]]))
+
+
+def test_boundaries_say_the_accuracy_and_mark_what_is_wrong(drawn, kept):
+    X, y = read_points(drawn / paths.DATA)
+    right = np.full(300, True)
+    right[:30] = False
+    panel = {
+        "name": "mlp",
+        "probabilities": np.tile([0.2, 0.7, 0.1], (20, 20, 1)),
+        "predicted": np.where(right, y, (y + 1) % 3),
+        "accuracy": 0.9,
+    }
+    figures.draw_boundaries(None, [panel], X, y, 60)
+    (ax,) = kept[0].axes
+    assert ax.get_title() == "Two-layer net: 90% of the points right"
+    tint = figures.tinted(np.array([0, 1]), np.array([0, 0.5]))[1]
+    assert np.asarray(ax.images[0].get_array())[5, 5] == pytest.approx(tint)
+    black = [points for points in ax.collections if (points.get_edgecolors()[:1, :3] == 0).all()]
+    marked = np.concatenate([points.get_offsets() for points in black])
+    assert sorted(map(tuple, marked.tolist())) == sorted(map(tuple, X[~right].tolist()))
+    assert [text.get_text() for text in kept[0].legends[0].texts] == ["class 0", "class 1", "class 2", "misclassified"]
+
+
+def test_many_points_are_thinned_and_say_so(kept):
+    X, y = np.random.RandomState(0).uniform(-1, 1, (20_000, 2)), np.arange(20_000) % 2
+    figures.draw_data(None, X, y, 60)
+    (ax,) = kept[0].axes
+    assert ax.get_title() == "The spiral data: 20,000 points in 2 classes, every 7th point drawn"
+    assert sum(len(points.get_offsets()) for points in ax.collections) == 2 * -(-10_000 // 7)
+
+
+def test_losses_are_the_curve_and_its_start_again(drawn, kept):
+    curve = read_curve(drawn / paths.curve("linear"))
+    long = np.stack([np.arange(0, 6010, 10), np.linspace(1, 0.25, 601), np.ones(601)], axis=1)
+    figures.draw_losses(None, {"linear": curve, "mlp": long}, 60)
+    short_ax, long_ax = kept[0].axes[:2]
+    assert np.array_equal(short_ax.lines[0].get_xydata(), curve[:, :2]) and not short_ax.child_axes
+    assert long_ax.get_title() == "Two-layer net: loss 0.250 after 6,000 iterations"
+    (inset,) = long_ax.child_axes
+    assert np.array_equal(inset.lines[0].get_xydata(), long[:91, :2])
+    assert inset.get_title() == "the first 900 iterations"
+    assert short_ax.get_xlabel() == long_ax.get_xlabel() == "iteration" and short_ax.get_ylabel() == "loss"
+
+
+def test_confusions_count_actual_by_row(kept):
+    figures.draw_confusions(None, {"mlp": np.array([[8, 2], [1, 9]])}, 60)
+    (ax,) = kept[0].axes
+    assert ax.get_title() == "Two-layer net: 85.0% of 20 fresh points right"
+    assert {(text.get_position(), text.get_text()) for text in ax.texts} == {
+        ((0, 0), "8"),
+        ((1, 0), "2"),
+        ((0, 1), "1"),
+        ((1, 1), "9"),
+    }
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted class", "actual class")
+
+
+def test_confusions_are_counted_from_the_file(drawn, monkeypatch):
+    seen = {}
+    for name in ("draw_data", "draw_losses", "draw_boundaries"):
+        monkeypatch.setattr(figures, name, lambda *_: None)
+    monkeypatch.setattr("plot.draw_training", lambda *_: None)
+    monkeypatch.setattr(figures, "draw_confusions", lambda path, counts, dpi: seen.update(counts))
+    plot(load_params(drawn).plot, drawn)
+    rows = (drawn / paths.confusion("mlp")).read_text().splitlines()[1:]
+    assert seen["mlp"].tolist() == [[rows.count(f"{a},{p}") for p in range(3)] for a in range(3)]
+
+
+@pytest.mark.parametrize("classes", [2, 8, 9, 100])
+def test_every_class_has_a_look_of_its_own(classes):
+    colors = figures.class_colors(classes)
+    looks = {(*color, figures.MARKERS[k % len(figures.MARKERS)]) for k, color in enumerate(colors.round(3).tolist())}
+    assert len(looks) == classes and colors.min() >= 0 and colors.max() <= 1
+
+
+def test_many_classes_and_a_short_training_can_be_drawn(tmp_path):
+    """One iteration, 10 classes: all moments are two, and no picture fails."""
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    changes = {"generate.classes": 10, "generate.points_per_class": 2}
+    set_params(tmp_path, {**SMALL, **changes, "train_mlp.iterations": 1, "train_linear.iterations": 1, "plot.grid": 10})
+    params = load_params(tmp_path)
+    generate(params.generate, tmp_path)
+    for name in ("linear", "mlp"):
+        train_model(name, getattr(params, f"train_{name}"), tmp_path)
+    evaluate(params, tmp_path)
+    plot(params.plot, tmp_path)
+    with Image.open(tmp_path / paths.LEARNING) as image:
+        assert image.n_frames == 2

@@ -1,0 +1,137 @@
+"""The report says what the files say, shows the published numbers only where they belong, and opens offline."""
+
+import base64
+import csv
+import io
+import re
+from html.parser import HTMLParser
+
+import pytest
+from conftest import ROOT, set_params
+from PIL import Image
+from ruamel.yaml import YAML
+
+from report import report
+from spirals import paths
+from spirals.files import write_csv, write_json
+from spirals.params import load_params
+
+PUBLISHED = list(csv.DictReader((ROOT / "reference/published.csv").read_text().splitlines()))
+METRICS = {
+    "linear": {"train_accuracy": 0.4933, "train_loss": 0.7863, "test_accuracy": 0.5287},
+    "mlp": {"train_accuracy": 0.98, "train_loss": 0.2452584, "test_accuracy": 0.9873},
+}
+
+
+@pytest.fixture
+def root(tmp_path):
+    """What the report reads, with the published losses as if they had been computed."""
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    write_json(tmp_path / paths.METRICS, METRICS)
+    for name in METRICS:
+        rows = [(int(r["iteration"]), float(r["loss"]), 0.5) for r in PUBLISHED if r["model"] == name]
+        write_csv(tmp_path / paths.curve(name), paths.CURVE_HEADER, rows)
+    (tmp_path / paths.FIGURES).mkdir()
+    for number, name in enumerate(["boundaries.png", "confusions.png", "data.png", "learning.gif", "losses.png"]):
+        Image.new("RGB", (number + 1, 1)).save(tmp_path / paths.FIGURES / name)
+    return tmp_path
+
+
+def tables(text):
+    """Rows of all the tables of a Markdown text, as lists of cells."""
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_published_parameters_have_the_published_numbers_beside_them(root):
+    text = report(load_params(root), root)
+    rows = tables(text)
+    assert ["Right, of the points trained on", "49.3%", "98.0%"] in rows
+    assert ["The same, as published", "49%", "98%"] in rows
+    assert ["Loss after training", "0.786300", "0.245258"] in rows
+    assert ["Right, of 3,000 fresh points", "52.9%", "98.7%"] in rows
+    assert "All 30 losses" in text
+    titles = {"linear": "Linear softmax classifier", "mlp": "Two-layer net"}
+    for row in PUBLISHED:
+        assert [titles[row["model"]], f"{int(row['iteration']):,}", row["loss"], row["loss"], ""] in rows
+    assert "the case study's own parameters" in text
+
+
+def test_a_loss_that_differs_is_said(root):
+    path = root / paths.curve("mlp")
+    path.write_text(path.read_text().replace("0.294946", "0.294947"))
+    text = report(load_params(root), root)
+    assert "29 of the 30 losses" in text
+    assert ["Two-layer net", "1,000", "0.294947", "0.294946", "differs"] in tables(text)
+
+
+def test_other_parameters_have_no_published_numbers(root):
+    set_params(root, {"train_mlp.hidden_units": 20})
+    text = report(load_params(root), root)
+    assert ["The same, as published", "49%", ""] in tables(text)
+    assert "All 20 losses" in text and "0.294946" not in text
+    assert ["train_mlp.hidden_units", "20", "100"] in tables(text)
+
+    set_params(root, {"generate.noise": 0.3})
+    text = report(load_params(root), root)
+    assert "published" not in text and "losses printed" not in text
+    assert ["generate.noise", "0.3", "0.2"] in tables(text)
+
+
+def test_what_does_not_change_the_result_is_no_difference(root):
+    set_params(root, {"train_mlp.record_every": 1000, "plot.dpi": 60, "evaluate.seed": 5})
+    assert "the case study's own parameters" in report(load_params(root), root)
+
+
+def test_the_published_parameters_are_the_committed_ones(params):
+    """Otherwise the default run would not be compared with anything."""
+    published = YAML(typ="safe").load((ROOT / "reference/published.yaml").read_text())
+    for section in ("generate", "train_linear", "train_mlp"):
+        ours = getattr(params, section)
+        assert {key: getattr(ours, key) for key in published[section]} == published[section]
+        assert {*ours.__struct_fields__} - {*published[section]} <= {"record_every"}
+
+
+class Page(HTMLParser):
+    """What an HTML page wants to load, and its tags."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.sources, self.tags = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.sources += [value for key, value in attributes if key in ("src", "href", "srcset", "data")]
+
+
+def test_the_page_holds_everything_and_loads_nothing(root):
+    text = report(load_params(root), root)
+    html = (root / paths.REPORT_PAGE).read_text()
+    page = Page(html)
+    wanted = re.findall(r'\((figures/\S+)\)|src="(figures/\S+)"', text)
+    assert len(page.sources) == len(wanted) == page.tags.count("img") == 5
+    for source, names in zip(page.sources, wanted, strict=True):
+        kind, content = re.fullmatch(r"data:image/(gif|png);base64,(.*)", source).groups()
+        bytes_ = base64.b64decode(content, validate=True)
+        assert bytes_ == (root / "reports" / (names[0] or names[1])).read_bytes()
+        assert Image.open(io.BytesIO(bytes_)).format.lower() == kind
+    assert not re.search(r"https?:|//[a-z]|@import|url\(|<script", html)
+    assert page.tags.count("table") == 3 and page.tags.count("details") == 2
+    assert "width=device-width" in html and "color-scheme: light dark" in html
+
+
+def test_the_same_page_twice_with_nothing_of_the_moment(root):
+    report(load_params(root), root)
+    first = (root / paths.REPORT).read_bytes(), (root / paths.REPORT_PAGE).read_bytes()
+    report(load_params(root), root)
+    assert ((root / paths.REPORT).read_bytes(), (root / paths.REPORT_PAGE).read_bytes()) == first
+    assert str(root).encode() not in first[1]
+
+
+def test_versions_are_those_of_the_lock(root):
+    text = report(load_params(root), root)
+    lock = (ROOT / "requirements.lock").read_text()
+    for name in ("numpy", "matplotlib", "dvc", "mlflow"):
+        version = re.search(rf"{name} ([\d.]+)", text)[1].rstrip(".")
+        assert f"\n{name}=={version} " in f"\n{lock}"
