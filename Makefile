@@ -2,7 +2,7 @@
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= python3
 
-.PHONY: all results test test-fast lint format ui lock clean help compare screenshots plots-page
+.PHONY: all results test test-fast reproduce lint format ui lock clean help compare screenshots plots-page
 .DEFAULT_GOAL := all
 
 all: .venv/installed  ## Build .venv, run the pipeline, show the results
@@ -22,6 +22,9 @@ test: .venv/installed  ## Run all the tests
 
 test-fast: .venv/installed  ## Run the tests that need no pipeline (some seconds)
 	@pytest -m "not slow"
+
+reproduce: .venv/installed  ## Rebuild everything from nothing, and compare it with dvc.lock
+	@python tools/reproduce.py
 
 lint: .venv/installed  ## Check style and common mistakes
 	@ruff check .
