@@ -1,0 +1,273 @@
+"""The sweep: real Dask workers, real DVC experiments, real faults."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from importlib.util import find_spec
+from itertools import product
+
+import pytest
+from ruamel.yaml import YAML
+
+import sweep
+from spirals.errors import UserError
+
+LIMIT = 240  # seconds for anything that is waited for
+
+needs_dask = pytest.mark.skipif(
+    find_spec("distributed") is None, reason="Dask is an optional extra: pip install distributed"
+)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # DVC's dependencies
+class TestGrid:
+    def test_is_the_product_of_the_values_and_the_seeds(self):
+        experiments, swept = sweep.expand("s", ["train_mlp.hidden_units=range(4,10,2)", "train_mlp.l2=0,1e-3"], seeds=2)
+        expected = {
+            f"s-hidden_units={units}-l2={l2}-seed={seed}": {
+                "train_mlp.hidden_units": units,
+                "train_mlp.l2": l2,
+                "train_linear.seed": seed,
+                "train_mlp.seed": seed,
+            }
+            for units, l2, seed in product(["4", "6", "8"], ["0", "0.001"], ["0", "1"])
+        }
+        assert experiments == expected
+        assert swept == ["train_mlp.hidden_units", "train_mlp.l2"]
+
+    def test_names_tell_equal_parameters_of_two_models_apart(self):
+        experiments, _ = sweep.expand("s", ["train_mlp.l2=0,1", "train_linear.l2=0,1", "train_mlp.iterations=5"])
+        assert list(experiments)[1] == "s-train_mlp.l2=0-train_linear.l2=1"
+        assert len(experiments) == 4
+        assert all(values["train_mlp.iterations"] == "5" for values in experiments.values())
+
+    @pytest.mark.parametrize(
+        "name, overrides, seeds, words",
+        [
+            ("a-b", [], 0, "the name of a sweep"),
+            ("s", ["train_mlp.hidden_unit=4,5"], 0, "hidden_unit"),
+            ("s", ["train_mlp.hidden_units=4,0"], 0, "train_mlp.hidden_units is 0, but must be"),
+            ("s", ["train_mlp.l2=interval(0,1)"], 0, "neither"),
+            ("s", ["train_mlp.l2"], 0, "neither"),
+            ("s", ["other.yaml:a.b=1,2"], 0, "neither"),
+            ("s", ["train_mlp.seed=1,2"], 2, "--seeds sets"),
+        ],
+    )
+    def test_refuses_what_cannot_run(self, name, overrides, seeds, words):
+        with pytest.raises(UserError, match=words):
+            sweep.expand(name, overrides, seeds)
+
+
+def refs(checkout):
+    """By name, the commit of every experiment."""
+    lines = checkout.run("git", "for-each-ref", "--format=%(refname) %(objectname)", "refs/exps").stdout.splitlines()
+    named = (line.split() for line in lines)
+    return {ref.rpartition("/")[2]: commit for ref, commit in named if ref.count("/") == 4 and "/exec/" not in ref}
+
+
+def until(condition, what):
+    end = time.monotonic() + LIMIT
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"waited {LIMIT} s in vain until {what}")
+
+
+@contextmanager
+def started(checkout, *command, cwd=None, **environment):
+    """A process in the background; nothing of it is left at the end."""
+    process = subprocess.Popen(
+        command,
+        cwd=cwd or checkout.root,
+        env={**checkout.environment, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate(timeout=LIMIT)
+
+
+def processes(words):
+    """Processes with these words in their command line, and their parents': (pid, parent)."""
+    import psutil
+
+    found = []
+    for process in psutil.process_iter(["pid", "ppid", "cmdline"]):
+        if words in " ".join(process.info["cmdline"] or []):
+            found.append((process.info["pid"], process.info["ppid"]))
+    return found
+
+
+def without_last_stages(checkout):
+    """Leaves out figures and MLflow: half of the time, and not what is tested."""
+    path = checkout.root / "dvc.yaml"
+    yaml = YAML()
+    content = yaml.load(path)
+    content["stages"] = {
+        name: content["stages"][name] for name in ("generate", "train_linear", "train_mlp", "evaluate")
+    }
+    yaml.dump(content, path)
+    checkout.run("git", "rm", "--quiet", "dvc.lock")
+    checkout.commit("no figures, no MLflow")
+
+
+SWEEP = (sys.executable, "src/sweep.py")
+
+
+@needs_dask
+@pytest.mark.slow
+def test_workers_and_their_number_do_not_change_a_byte(checkout, tmp_path):
+    without_last_stages(checkout)
+    arguments = ["s", "-S", "train_mlp.hidden_units=4,5", "--seeds", "2"]
+    checkout.run(*SWEEP, *arguments, "--workers", "4")
+    trees, tables = [], []
+    other = type(checkout)(tmp_path / "other", tmp_path / "site2")
+    checkout.run("git", "clone", "--quiet", ".", str(other.root))
+    other.run(*SWEEP, *arguments, "--workers", "1")
+    for made in (checkout, other):
+        trees.append({name: made.run("git", "rev-parse", f"{ref}^{{tree}}").stdout for name, ref in refs(made).items()})
+        tables.append((made.root / "reports/sweeps/s.csv").read_bytes())
+    assert len(trees[0]) == 4 and len(set(trees[0].values())) == 4
+    assert trees[0] == trees[1]
+    assert tables[0] == tables[1] and tables[0].count(b"\n") == 5
+    clones = sorted(path.name for path in (other.root / ".dvc/tmp/exps/sweep").iterdir())
+    assert clones == ["0", "0.lock"], "one worker has one clone"
+
+
+@needs_dask
+@pytest.mark.slow
+def test_killed_worker_interrupt_and_divergence_cost_nothing_but_themselves(checkout):
+    without_last_stages(checkout)
+    command = [*SWEEP, "s", "-S", "train_mlp.learning_rate=10000,0.1,0.2,0.3,0.4,0.5", "-S", "train_mlp.l2=100"]
+    command += ["--workers", "2"]
+    with started(checkout, *command) as process:
+        guard = until(lambda: processes("exp run --name s-learning_rate=0.1"), "an experiment runs")
+        worker = next(parent for pid, parent in guard if parent not in dict(guard))
+        os.kill(worker, signal.SIGKILL)
+        until(
+            lambda: not any(pid in dict(guard) for pid, _ in processes("exp run --name")), "its command has ended too"
+        )
+        until(lambda: len(refs(checkout)) >= 2, "two experiments are finished")
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=LIMIT)
+    assert process.returncode == 130, output
+    before = refs(checkout)
+    assert 2 <= len(before) < 5
+    assert not processes(str(checkout.root))
+
+    again = checkout.run(*command, check=False)
+    assert again.returncode == 1
+    assert "s-learning_rate=10000 failed: the training of mlp diverged" in again.stdout + again.stderr
+    after = refs(checkout)
+    assert sorted(after) == [f"s-learning_rate=0.{tenth}" for tenth in range(1, 6)]
+    assert before.items() <= after.items(), "what was finished did not run again"
+    table = (checkout.root / "reports/sweeps/s.csv").read_text().splitlines()
+    assert len(table) == 7
+    assert "diverged" in table[1] and not any("diverged" in line for line in table[2:])
+    shown = checkout.run("dvc", "exp", "list", "--name-only").stdout.split()
+    assert sorted(shown) == sorted(after)
+
+    other = checkout.run(*SWEEP, "s", "-S", "train_mlp.learning_rate=0.1,0.2", "-S", "train_mlp.l2=0.5", check=False)
+    assert other.returncode == 1 and "give this sweep another name" in other.stderr
+    checkout.set_params({"train_mlp.l2": 0.5})
+    dirty = checkout.run(*command, check=False)
+    assert dirty.returncode == 1 and "commit first" in dirty.stderr
+
+
+@needs_dask
+@pytest.mark.slow
+def test_runs_are_found_in_mlflow_by_the_name_of_the_sweep(checkout):
+    from mlflow import MlflowClient
+
+    checkout.run(*SWEEP, "s", "-S", "train_mlp.hidden_units=4,5", "--workers", "2")
+    client = MlflowClient(f"sqlite:///{checkout.root / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("spirals")
+    found = client.search_runs([experiment.experiment_id], "tags.`dvc.experiments` LIKE '%s-%'")
+    assert sorted(run.data.params["model"] for run in found) == ["linear", "mlp", "mlp"]
+    for run in found:
+        assert client.download_artifacts(run.info.run_id, f"{run.data.params['model']}_curve.csv")
+    assert (checkout.root / "reports/sweeps/s.png").stat().st_size > 10_000
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@needs_dask
+@pytest.mark.slow
+def test_a_cluster_shares_servers_only(checkout, tmp_path):
+    """Workers in folders of their own, with nothing but Git, a DVC remote and an MLflow server in common."""
+    from mlflow import MlflowClient
+
+    checkout.run("git", "init", "--quiet", "--bare", str(tmp_path / "hub.git"))
+    port = free_port()
+    command = [*SWEEP, "s", "-S", "train_mlp.hidden_units=4,5,6,7", "--scheduler", f"tcp://127.0.0.1:{port}"]
+
+    def refused(**environment):
+        done = checkout.run(*command, check=False, **environment)
+        assert done.returncode == 1 and "Traceback" not in done.stderr
+        return done.stderr
+
+    assert "--repo" in refused()
+    checkout.run("git", "remote", "add", "origin", str(tmp_path / "hub.git"))
+    assert "MLflow server" in refused()
+    server = f"http://127.0.0.1:{free_port()}"
+    assert "DVC remote" in refused(MLFLOW_TRACKING_URI=server)
+    checkout.run("dvc", "remote", "add", "--default", "store", str(tmp_path / "store"))
+    checkout.commit("remote")
+    checkout.run("git", "push", "--quiet", "origin", "main")
+    assert "no scheduler answers" in refused(MLFLOW_TRACKING_URI=server)
+
+    def worker(name):
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        dask = [sys.executable, "-m", "distributed.cli.dask_worker", f"tcp://127.0.0.1:{port}", "--nthreads", "1"]
+        return started(checkout, *dask, "--no-dashboard", "--death-timeout", "60", cwd=folder)
+
+    scheduler = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(port)]
+    backend = [
+        "--backend-store-uri",
+        f"sqlite:///{tmp_path}/server.db",
+        "--artifacts-destination",
+        str(tmp_path / "art"),
+    ]
+    mlflow = [sys.executable, "-m", "mlflow", "server", "--workers", "1", *backend, "--port", server.rpartition(":")[2]]
+    with (
+        started(checkout, *mlflow, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"),
+        worker("one"),
+        worker("two"),
+    ):
+        with started(checkout, *scheduler, "--no-dashboard", cwd=tmp_path) as lost:
+            with started(checkout, *command, MLFLOW_TRACKING_URI=server) as process:
+                pushed = ["git", "-C", str(tmp_path / "hub.git"), "for-each-ref", "refs/exps"]
+                until(lambda: checkout.run(*pushed).stdout, "an experiment is pushed")
+                lost.kill()
+                output, _ = process.communicate(timeout=LIMIT)
+        assert process.returncode == 1 and "the scheduler is lost" in output and "Traceback" not in output
+        kept = refs(checkout)
+        assert 1 <= len(kept) < 4
+    with (
+        started(checkout, *mlflow, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"),
+        started(checkout, *scheduler, "--no-dashboard", cwd=tmp_path),
+        worker("one"),
+        worker("two"),
+    ):
+        checkout.run(*command, MLFLOW_TRACKING_URI=server)
+        assert kept.items() <= refs(checkout).items() and len(refs(checkout)) == 4
+        client = MlflowClient(server)
+        number = client.get_experiment_by_name("spirals").experiment_id
+        found = client.search_runs([number], "tags.`dvc.experiments` LIKE '%s-%'")
+        assert sorted(run.data.params["model"] for run in found) == ["linear", "mlp", "mlp", "mlp", "mlp"]
+    checkout.run("dvc", "exp", "apply", "s-hidden_units=5")
+    assert "fetched" in checkout.run("dvc", "pull").stdout
