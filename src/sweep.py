@@ -25,7 +25,7 @@ from spirals.errors import UserError, plain_errors
 from spirals.files import write_text
 from spirals.params import load_params
 from spirals.results import INPUTS
-from spirals.store import tracking_uri
+from spirals.store import configured_store
 
 SEEDED = ("train_linear.seed", "train_mlp.seed")  # what --seeds sets: the first weights of both models
 TABLES = Path("reports/sweeps")
@@ -114,10 +114,11 @@ def cluster_job(rev, address):
     address = address or _output("git", "remote", "get-url", "origin")
     if not address:
         raise UserError("the workers clone from and push to a Git repository that all of them reach: give it by --repo")
-    if not tracking_uri().startswith(("http://", "https://")):
+    store = configured_store()
+    if store.file:
         raise UserError(
             "the workers of a cluster need an MLflow server: start one that all of them reach,"
-            f" and set MLFLOW_TRACKING_URI to its address, http://...; it is {tracking_uri()} now"
+            f" and set MLFLOW_TRACKING_URI to its address, http://...; it is {store.public} now"
         )
     remote = _output("dvc", "config", "--project", "core.remote")
     if not remote and not _output("dvc", "config", "--project", "cache.dir"):
