@@ -36,7 +36,6 @@ format: .venv/installed  ## Put the code in the one format
 
 ui: .venv/installed  ## Open the runs in the MLflow UI, on this machine only
 	@python src/track.py
-	@echo 'Charts      http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning&compareRunsMode=CHART'
 	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --host 127.0.0.1 --workers 1
 
 lock: .venv/installed  ## Write requirements.lock anew from pyproject.toml

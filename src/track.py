@@ -10,6 +10,8 @@ from spirals.params import load_params
 from spirals.results import lineage, read_results
 from spirals.store import EXPERIMENTS, PICTURES, complete_runs, configured_store
 
+CHARTS = "runs?workflowType=machine_learning&compareRunsMode=CHART"  # an experiment's page opens on its GenAI face
+
 
 def track(params, root, store):
     """Publishes the results of both models, unless the store has them.
@@ -51,7 +53,7 @@ def main():
     for model, run in track(load_params(paths.ROOT), paths.ROOT, store):
         experiment = f"{store.server}/#/experiments/{run['experiment_id']}"
         print(f"{model:8}{'published' if run['new'] else 'was there':12}{experiment}/runs/{run['run_id']}")
-    print(f"{'charts':20}{experiment}/runs?workflowType=machine_learning&compareRunsMode=CHART")
+    print(f"{'charts':20}{experiment}/{CHARTS}")
 
 
 if __name__ == "__main__":

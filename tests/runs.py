@@ -1,20 +1,32 @@
 """What a complete MLflow run is; every test of publishing checks all the runs of its store with this."""
 
+import contextlib
 import csv
 import hashlib
+import os
+import signal
+import socket
+import subprocess
+import sys
 import tempfile
+import time
+import urllib.error
+import urllib.request
 from collections import Counter
 from pathlib import Path
 
 import mlflow
 import numpy as np
+import pytest
 from mlflow import MlflowClient
+
+from spirals.training import SNAPSHOTS
 
 TRAIN = {"seed", "skip_draws", "weight_scale", "learning_rate", "l2", "iterations", "record_every"}
 DATA = {f"data.{key}" for key in ("seed", "skip_draws", "points_per_class", "classes", "noise")}
 TEST = {"test.seed", "test.points_per_class"}
 FINAL = {"train_accuracy", "train_loss", "test_accuracy"}
-STEPS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100]
+STEPS = [permille // 10 for permille in SNAPSHOTS if permille % 10 == 0]
 
 
 def md5(path):
@@ -50,7 +62,8 @@ def assert_complete(client, run):
     for key in FINAL:
         assert [point.step for point in client.get_metric_history(run_id, key)] == [0]
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         files = Path(client.download_artifacts(run_id, "", folder))
         names = {file.name for file in files.iterdir()}
         assert names == {
@@ -84,3 +97,53 @@ def assert_complete(client, run):
     mlflow.set_tracking_uri(client.tracking_uri)
     classes = mlflow.pyfunc.load_model(f"models:/{logged.model_id}").predict(np.zeros((4, 2)))
     assert classes.shape == (4,)
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+@contextlib.contextmanager
+def serving(folder, *command, path="/health", seconds=120):
+    """Runs `mlflow COMMAND` on a free port, and gives its address when that path answers."""
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    with (folder / "server.log").open("w") as log:
+        server = subprocess.Popen(
+            ["mlflow", *command, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
+            cwd=folder,
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        end = time.monotonic() + seconds
+        while True:
+            with contextlib.suppress(urllib.error.URLError, OSError):
+                urllib.request.urlopen(address + path, timeout=5).close()
+                break
+            if server.poll() is not None or time.monotonic() > end:
+                raise AssertionError(f"mlflow {command[0]} does not answer:\n{(folder / 'server.log').read_text()}")
+            time.sleep(0.2)
+        yield address
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)
+        server.wait(30)
+
+
+def mlflow_server(folder):
+    """A tracking server with proxied artifacts; all that it keeps lies in the folder."""
+    return serving(
+        folder,
+        "server",
+        "--backend-store-uri",
+        f"sqlite:///{folder / 'server.db'}",
+        "--artifacts-destination",
+        str(folder / "kept"),
+    )

@@ -1,32 +1,46 @@
 """Publishing, function by function, to stores of its own: one complete run for each result."""
 
+import dataclasses
+import hashlib
+import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
+import time
+import traceback
+import urllib.request
+from pathlib import Path
 
+import browser
 import pytest
 from conftest import ROOT, SMALL, set_params
-from runs import all_complete
+from mlflow import MlflowClient
+from runs import all_complete, md5, mlflow_server, serving
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from evaluate import evaluate
 from generate import generate
 from plot import plot
+from spirals import tracking
+from spirals.data import make_spirals
 from spirals.params import load_params
 from spirals.results import read_results
 from spirals.store import Store
 from spirals.tracking import publish
+from track import CHARTS
 from train import train_model
 
 pytestmark = pytest.mark.slow
+PAGE_UP, END = "\ue00e", "\ue010"  # keys, as WebDriver names them
 SOURCE = {"commit": "0123456789abcdef", "dirty": False, "experiment": None}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A folder with all that the other stages write, and its parameters."""
+    """All that the other stages write: the parameters, and the folder."""
     root = tmp_path_factory.mktemp("made")
     shutil.copy(ROOT / "params.yaml", root)
     set_params(root, SMALL)
@@ -39,21 +53,35 @@ def made(tmp_path_factory):
     return params, root
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """Address of a tracking server."""
+    with mlflow_server(tmp_path_factory.mktemp("server")) as address:
+        yield address
+
+
 def store_in(folder, experiment="spirals"):
     return Store(f"sqlite:///{folder / 'mlflow.db'}", experiment, folder / "mlflow.db", folder / "mlruns")
 
 
-def in_child(function):
-    """Calls the function in a process of its own; returns how that ended, as `os.waitpid` says it."""
+def at_server(address, folder, experiment):
+    return Store(address, experiment, None, folder / "mlruns")
+
+
+def start(function):
+    """Calls the function in a process of its own, which has all imports already; returns its id."""
     child = os.fork()
     if child == 0:
         try:
             function()
             os._exit(0)
         except BaseException:
-            __import__("traceback").print_exc()
-        finally:
+            traceback.print_exc()
             os._exit(1)
+    return child
+
+
+def ended(child):
     return os.waitpid(child, 0)[1]
 
 
@@ -74,27 +102,189 @@ def at_moments(folder, act):
     event.listen(Engine, "commit", lambda connection: moment())
 
 
-def test_killed_at_any_moment_and_published_again_is_one_complete_run(made, tmp_path):
-    (_, result) = read_results(*made)
-    template, count = tmp_path / "template", tmp_path / "count"
-    template.mkdir()
-    assert in_child(lambda: publish([], SOURCE, store_in(template))) == 0
+def count_moments(folder, publish_in):
+    file = folder.with_suffix(".moments")
 
-    def publish_in(folder, act):
-        at_moments(folder, act)
+    def counted():
+        at_moments(folder, lambda number: file.write_text(str(number)))
+        publish_in(folder)
+
+    assert ended(start(counted)) == 0
+    return int(file.read_text())
+
+
+def is_killed_at(moment, folder, publish_in):
+    def kill(number):
+        if number == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def killed():
+        at_moments(folder, kill)
+        publish_in(folder)
+
+    return ended(start(killed)) == signal.SIGKILL
+
+
+@pytest.mark.parametrize(("database", "samples"), [("new", 8), ("there", 24)])
+def test_killed_at_any_moment_and_published_again_is_one_complete_run(made, tmp_path, database, samples):
+    (_, result) = read_results(*made)
+    begin = tmp_path / "begin"
+    begin.mkdir()
+    if database == "there":
+        assert ended(start(lambda: publish([], SOURCE, store_in(begin)))) == 0
+
+    def publish_in(folder):
         publish([result], SOURCE, store_in(folder))
 
-    whole = shutil.copytree(template, tmp_path / "whole")
-    assert in_child(lambda: publish_in(whole, lambda number: count.write_text(str(number)))) == 0
-    moments = int(count.read_text())
-    print(moments)
-    for moment in range(1, moments + 1, 1 if moments < 40 else 3):
-        folder = shutil.copytree(template, tmp_path / f"killed-{moment}")
+    moments = count_moments(shutil.copytree(begin, tmp_path / "count"), publish_in)
+    assert moments > 50
+    for moment in range(1, moments + 1, max(1, moments // samples)):
+        folder = shutil.copytree(begin, tmp_path / f"killed-{moment}")
+        assert is_killed_at(moment, folder, publish_in), moment
+        assert ended(start(lambda folder=folder: publish_in(folder))) == 0, moment
+        assert len(all_complete(store_in(folder).uri)) == 1, moment
 
-        def kill(number, moment=moment):
-            if number == moment:
-                os.kill(os.getpid(), signal.SIGKILL)
 
-        assert in_child(lambda folder=folder, kill=kill: publish_in(folder, kill)) == signal.SIGKILL
-        assert in_child(lambda folder=folder: publish([result], SOURCE, store_in(folder))) == 0
-        assert len(all_complete(store_in(folder).uri)) == 1
+def test_pictures_half_replaced_are_not_taken_for_the_old_ones(made, tmp_path):
+    (result, _) = read_results(*made)
+    others = [tmp_path / picture.name for picture in result.pictures]
+    for other in others:
+        other.write_bytes(b"another picture")
+    store = store_in(tmp_path)
+    assert ended(start(lambda: publish([result], SOURCE, store))) == 0
+    other = dataclasses.replace(result, pictures=others, pictures_digest="another")
+    assert is_killed_at(20, tmp_path, lambda _: publish([other], SOURCE, store))
+    assert ended(start(lambda: publish([result], SOURCE, store))) == 0
+    (run,) = all_complete(store.uri)
+    for picture in result.pictures:
+        assert md5(Path(run.info.artifact_uri, picture.name)) == md5(picture)
+
+
+def test_four_at_once_make_one_database_and_one_run_for_each_result(made, tmp_path):
+    results, store = read_results(*made), store_in(tmp_path)
+    children = [start(lambda: publish(results, SOURCE, store)) for _ in range(4)]
+    assert [ended(child) for child in children] == [0] * 4
+    assert len(all_complete(store.uri)) == 2
+
+
+def test_three_checkouts_at_one_server_at_once_make_one_run_for_each_result(made, server, tmp_path):
+    results = read_results(*made)
+    stores = [at_server(server, tmp_path / name, "at-once") for name in ("one", "two", "three")]
+    children = [start(lambda store=store: publish(results, SOURCE, store)) for store in stores]
+    assert [ended(child) for child in children] == [0] * 3
+    assert len(all_complete(server, "at-once")) == 2
+
+
+def test_a_lock_left_at_the_server_by_a_killed_publisher(made, server, tmp_path, monkeypatch):
+    results = read_results(*made)
+    own, other = (at_server(server, tmp_path / name, "left") for name in ("one", "two"))
+    monkeypatch.setattr(tracking, "PATIENCE", 10)
+    took = []
+    for store in (own, other):
+        with monkeypatch.context() as patch:
+            patch.setattr(tracking, "_publish", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+            assert ended(start(lambda: publish(results, SOURCE, own))) == signal.SIGKILL
+        begin = time.monotonic()
+        assert ended(start(lambda store=store: publish(results, SOURCE, store))) == 0
+        took.append(time.monotonic() - begin)
+    assert took[1] > 10  # only its own lock is known to be nobody's
+    assert took[0] < took[1]
+    assert len(all_complete(server, "left")) == 2
+
+
+def with_accuracy(result, accuracy):
+    """Another result, with this accuracy on fresh points."""
+    metrics = {**result.metrics, "test_accuracy": accuracy}
+    return dataclasses.replace(result, metrics=metrics, digest=hashlib.sha256(str(accuracy).encode()).hexdigest())
+
+
+def test_champion_moves_only_to_a_better_model(made, tmp_path):
+    (result, _), store, champions = read_results(*made), store_in(tmp_path), []
+    for accuracy in (0.5, 0.75, 0.625, 0.5, 0.75, 0.875):
+        publish([with_accuracy(result, accuracy)], SOURCE, store)
+        version = MlflowClient(store.uri).get_model_version_by_alias("spirals", "champion")
+        champions.append((int(version.version), float(version.tags["test_accuracy"])))
+    assert champions == [(1, 0.5), (2, 0.75), (2, 0.75), (2, 0.75), (2, 0.75), (3, 0.875)]
+
+
+def test_the_model_predicts_what_evaluate_counted_here_and_served(made, tmp_path, monkeypatch):
+    params, root = made
+    results, store = read_results(params, root), store_in(tmp_path)
+    publish(results, SOURCE, store)
+    points, _ = make_spirals(
+        params.evaluate.points_per_class, params.generate.classes, params.generate.noise, params.evaluate.seed
+    )
+    (tmp_path / "points.json").write_text(json.dumps(points.tolist()))
+    expected = {}
+    for name in ("linear", "mlp"):
+        rows = (root / f"reports/{name}_confusion.csv").read_text().split()[1:]
+        expected[name] = [int(row.split(",")[1]) for row in rows]
+
+    # No pickle, nor anything else that is not text.
+    for file in (store.folder / "spirals/models").rglob("*"):
+        assert file.is_dir() or file.suffix in ("", ".json", ".py", ".txt", ".yaml"), file
+
+    runs = all_complete(store.uri)
+    models = {run.data.params["model"]: run.outputs.model_outputs[0].model_id for run in runs}
+
+    # Loaded where nothing of this project can be imported, and where a word on stderr is an error.
+    load = """
+import json, sys, mlflow, numpy
+points = numpy.array(json.load(open("points.json")))
+print(json.dumps([mlflow.pyfunc.load_model("models:/" + name).predict(points).tolist() for name in sys.argv[1:]]))
+"""
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": store.uri}
+    done = subprocess.run(
+        [sys.executable, "-c", load, *models.values()], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.stderr == ""
+    assert json.loads(done.stdout) == [expected[name] for name in models]
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
+    serve = ("models", "serve", "--model-uri", "models:/spirals@champion", "--env-manager", "local")
+    with serving(tmp_path, *serve, path="/ping") as address:
+        body = json.dumps({"inputs": points.tolist()}).encode()
+        request = urllib.request.Request(f"{address}/invocations", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            predictions = json.load(answer)["predictions"]
+    best = max(runs, key=lambda run: run.data.metrics["test_accuracy"]).data.params["model"]
+    assert predictions == expected[best]
+
+
+@pytest.mark.skipif(browser.MISSING, reason="needs chromium and chromedriver (Debian: chromium, chromium-driver)")
+def test_the_charts_tell_the_story_in_a_browser(made, tmp_path):
+    store = store_in(tmp_path)
+    published = publish(read_results(*made), SOURCE, store)
+    number = published.popitem()[1]["experiment_id"]
+    runs = {run.info.run_name.split()[0]: run for run in all_complete(store.uri)}
+    with serving(tmp_path, "ui") as address, browser.Browser(1900, 1300) as page:
+        page.open(f"{address}/#/experiments/{number}/{CHARTS}")
+        page.wait("document.querySelectorAll('.js-plotly-plot').length == 5 && document.images.length >= 2")
+
+        # Both models in every chart: curves over one another, final values as bars.
+        charts = page.script("""
+            return [...document.querySelectorAll('.js-plotly-plot')].map(chart => chart.data.map(trace => ({
+                type: trace.type, name: trace.name, x: [...trace.x], y: [...trace.y], color: trace.line?.color})))""")
+        curves = [{trace["name"].split()[0]: trace for trace in chart} for chart in charts if chart[0]["type"] != "bar"]
+        assert [{*chart} for chart in curves] == [{"linear", "mlp"}] * 2
+        for name, run in runs.items():
+            steps = [point.step for point in MlflowClient(store.uri).get_metric_history(run.info.run_id, "loss")]
+            assert all(chart[name]["x"] == sorted(steps) for chart in curves)
+        assert all(chart["linear"]["color"] != chart["mlp"]["color"] for chart in curves)
+        bars = [chart for chart in charts if chart[0]["type"] == "bar"]
+        shown = sorted(sorted(value for trace in chart for value in trace["x"]) for chart in bars)
+        finals = ("train_accuracy", "test_accuracy", "train_loss")
+        assert shown == sorted(sorted(run.data.metrics[key] for run in runs.values()) for key in finals)
+        for run in runs.values():
+            assert run.info.run_name in page.text()
+
+        # The slider: an image of each model at the first step, at some step after it, and at the last.
+        now = "Number(document.querySelector('[role=slider]').ariaValueNow)"
+        for key, reached in (("", "0 == "), (PAGE_UP, "0 < "), (END, "100 == ")):
+            page.type("[role=slider]", key)
+            page.wait(reached + now)
+            images = f"[...document.images].filter(image => image.src.includes(`boundary%2Bstep%2B${{{now}}}%2B`))"
+            page.wait(f"{images}.length == 2 && {images}.every(image => image.naturalWidth > 0)")
+            for run in runs.values():
+                assert page.script(f"return {images}.some(image => image.src.includes('{run.info.run_id}'))")
+            assert "No image" not in page.text()

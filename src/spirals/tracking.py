@@ -15,6 +15,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the defaults wa
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
+import colorsys
 import json
 import re
 import shutil
@@ -163,14 +164,18 @@ def _find_or_create(client, number, result, source):
     if runs:
         return runs[0], False
     origin = "no-git"
-    if source["commit"]:
-        origin = source["commit"][:7] + source["dirty"] * f"-dirty-{result.digest[:4]}"
-    tags = {DIGEST: result.digest, "git.dirty": str(source["dirty"]).lower()}
+    tags = {DIGEST: result.digest, "mlflow.runColor": _color(result), "git.dirty": str(source["dirty"]).lower()}
     tags |= {f"dvc.md5.{path}": value for path, value in result.hashes.items()}
     if source["commit"]:
         tags["mlflow.source.git.commit"] = source["commit"]
-    name = f"{result.model} {source['experiment'] or origin}"
-    return client.create_run(number, tags=tags, run_name=name), True
+        origin = source["commit"][:7] + source["dirty"] * f"-dirty-{result.digest[:4]}"
+    return client.create_run(number, tags=tags, run_name=f"{result.model} {source['experiment'] or origin}"), True
+
+
+def _color(result):
+    """Warm for the linear model, cold for the net; MLflow's own choice may be one colour for both."""
+    hue = int(result.digest[:4], 16) / 2**16 / 3 + 0.5 * (result.model == "mlp")
+    return "#" + bytes(int(255 * channel) for channel in colorsys.hls_to_rgb(hue, 0.4, 0.7)).hex()
 
 
 def _log_model(client, number, run_id, result):

@@ -1,0 +1,155 @@
+"""What a user does, and the runs that are there afterwards: real DVC, real MLflow, a checkout for each test."""
+
+import contextlib
+import json
+import re
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+from conftest import Checkout
+from mlflow import MlflowClient
+from runs import all_complete, md5
+
+pytestmark = pytest.mark.slow
+REBUILT = ["report", "track"]  # never restored from DVC's run cache: they have an output outside the cache
+
+
+def store(checkout):
+    return f"sqlite:///{checkout.root / 'mlflow.db'}"
+
+
+def ids(checkout):
+    """Run ids by model, of a store whose runs are all complete."""
+    found = {}
+    for run in all_complete(store(checkout)):
+        found.setdefault(run.data.params["model"], set()).add(run.info.run_id)
+    return found
+
+
+def ran(done):
+    """The stages that a `dvc repro` or `dvc exp run` has run."""
+    return re.findall(r"Running stage '(\w+)'", done.stdout)
+
+
+def experiments(checkout):
+    """Names in `dvc exp show`, with whether the experiment failed."""
+    shown = json.loads(checkout.run("dvc", "exp", "show", "--json").stdout)
+    return {
+        experiment["name"]: experiment["revs"][0]["error"]
+        for baseline in shown
+        if baseline["rev"] != "workspace"
+        for experiment in baseline["experiments"] or []
+    }
+
+
+def found_by_name(uri, name):
+    """Models of the runs that the filter of the README finds for an experiment's name."""
+    client = MlflowClient(uri, uri)
+    number = client.get_experiment_by_name("spirals").experiment_id
+    return {run.data.params["model"] for run in client.search_runs([number], f"tags.`dvc.experiments` LIKE '%{name}%'")}
+
+
+def test_one_run_more_for_each_new_result_and_none_for_an_old_one(checkout):
+    checkout.run("dvc", "repro")
+    checkout.commit("results")
+    first = ids(checkout)
+    assert {model: len(runs) for model, runs in first.items()} == {"linear": 1, "mlp": 1}
+    assert ran(checkout.run("dvc", "repro")) == []
+    assert "track" in ran(checkout.run("dvc", "repro", "--force"))
+    assert ids(checkout) == first
+    assert "up to date" in checkout.run("dvc", "status").stdout
+
+    # A parameter changed, run, changed back, run; it is one of the net's, so the linear result is an old one.
+    checkout.set_params({"train_mlp.hidden_units": 9})
+    checkout.run("dvc", "repro")
+    second = ids(checkout)
+    assert second["linear"] == first["linear"] and len(second["mlp"]) == 2
+    checkout.set_params({"train_mlp.hidden_units": 8})
+    assert ran(checkout.run("dvc", "repro")) == REBUILT
+    assert ids(checkout) == second
+    assert "up to date" in checkout.run("dvc", "status").stdout
+
+    # The same experiment twice, under two names.
+    for name in ("first-try", "second-try"):
+        checkout.run("dvc", "exp", "run", "--name", name, "--set-param", "train_mlp.hidden_units=7")
+        third = ids(checkout)
+        assert third["linear"] == first["linear"] and len(third["mlp"]) == 3
+    for name in experiments(checkout):
+        assert found_by_name(store(checkout), name) == {"linear", "mlp"}
+
+    # A change of the plot only: the same runs, with the new pictures.
+    client = MlflowClient(store(checkout))
+    script = checkout.root / "src/plot.py"
+    script.write_text(re.sub("FRAME_CELLS = [0-9]+", "FRAME_CELLS = 50", script.read_text()))
+    checkout.set_params({"plot.dpi": 70})
+    assert ran(checkout.run("dvc", "repro")) == ["plot", *REBUILT]
+    assert ids(checkout) == third
+    (run,) = third["linear"]
+    files = Path(client.download_artifacts(run, ""))
+    assert md5(files / "boundary_linear.png") == md5(checkout.root / "reports/figures/boundary_linear.png")
+    frames = {md5(frame) for frame in (checkout.root / "data/frames/linear").iterdir()}
+    assert {md5(image) for image in (files / "images").glob("*.png")} == frames
+
+    # The store deleted.
+    (checkout.root / "mlflow.db").unlink()
+    shutil.rmtree(checkout.root / "mlruns")
+    assert ran(checkout.run("dvc", "repro")) == ["track"]
+    assert {model: len(runs) for model, runs in ids(checkout).items()} == {"linear": 1, "mlp": 1}
+
+
+def test_queued_and_temporary_experiments_publish_to_the_store_of_the_main_checkout(checkout):
+    widths = [3, 4, 5, 6, 7, 9, 10, 11]
+    checkout.run("dvc", "exp", "run", "--queue", "--set-param", f"train_mlp.hidden_units={','.join(map(str, widths))}")
+    checkout.run("dvc", "exp", "run", "--run-all", "--jobs", "4")
+    checkout.run("dvc", "exp", "run", "--temp", "--name", "apart", "--set-param", "train_mlp.hidden_units=12")
+    names = experiments(checkout)
+    assert len(names) == 9 and not any(names.values())
+    assert {model: len(runs) for model, runs in ids(checkout).items()} == {"linear": 1, "mlp": 9}
+    for name in names:
+        assert found_by_name(store(checkout), name) == {"linear", "mlp"}
+    assert not any(".dvc/tmp" in line for line in dump(checkout.root / "mlflow.db"))
+
+
+def dump(file):
+    """The whole of an SQLite database, as SQL."""
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        return list(database.iterdump())
+
+
+def test_a_fresh_clone_trains_nothing_and_a_moved_checkout_is_mended(checkout, tmp_path):
+    checkout.run("dvc", "remote", "add", "--default", "shared", str(tmp_path / "remote"))
+    checkout.run("dvc", "repro")
+    checkout.commit("results")
+    checkout.run("dvc", "push")
+    clone = Checkout(tmp_path / "clone", tmp_path / "clone-site")
+    checkout.run("git", "clone", "--quiet", ".", str(clone.root))
+    clone.run("dvc", "pull")
+    assert set(ran(clone.run("dvc", "repro"))) <= {*REBUILT}
+    assert clone.run("git", "status", "--porcelain").stdout == ""
+    assert "up to date" in clone.run("dvc", "status").stdout
+    before = ids(clone)
+    assert {model: len(runs) for model, runs in before.items()} == {"linear": 1, "mlp": 1}
+
+    moved = Checkout(tmp_path / "moved, with spaces" / "Spirálen 100%", tmp_path / "clone-site")
+    moved.root.parent.mkdir()
+    clone.root.rename(moved.root)
+    done = moved.run("python", "src/track.py")
+    assert done.stdout.count("was there") == 2
+    assert ids(moved) == before
+    assert not any(f"{clone.root}/" in line for line in dump(moved.root / "mlflow.db"))
+
+
+def test_what_track_prints_and_how_little_it_imports(checkout):
+    checkout.run("dvc", "repro", "evaluate", "plot")
+    done = checkout.run("python", "src/track.py")
+    assert done.stderr == ""
+    server = "http://127.0.0.1:5000/#/experiments/1/runs"
+    linear, mlp, charts = done.stdout.splitlines()
+    assert re.fullmatch(rf"linear +published +{server}/[0-9a-f]{{32}}", linear)
+    assert re.fullmatch(rf"mlp +published +{server}/[0-9a-f]{{32}}", mlp)
+    assert charts.endswith(f" {server}?workflowType=machine_learning&compareRunsMode=CHART")
+    look = "import runpy, sys; runpy.run_path('src/track.py', run_name='__main__')"
+    again = checkout.run("python", "-c", look + "; sys.exit({'mlflow', 'numpy'} & {*sys.modules} or None)")
+    assert (again.stdout, again.stderr) == (done.stdout.replace("published", "was there"), "")
