@@ -44,7 +44,7 @@ def train_model(name, params, root, report=lambda iteration, loss: None):
         raise UserError(
             f"the training of {name} diverged: the loss is not finite at iteration {error.iteration}{before}.\n"
             f"Try a train_{name}.learning_rate below {_stable(params):g}.\n"
-            f"The curve up to there is in {kept}."
+            f"The curve up to there is in {paths.shown(kept)}."
         ) from None
     write_json(root / paths.weights(name), {key: value.tolist() for key, value in weights.items()})
     write_json(root / paths.snapshots(name), snapshots)
@@ -71,7 +71,7 @@ def main():
             nonlocal due
             bar.update(iteration - bar.n)
             if loss is not None and due <= iteration < params.iterations:
-                bar.write(f"iteration {iteration}: loss {loss:f}")
+                bar.write(f"iteration {iteration}: loss {loss:{'f' if loss < 1e9 else 'g'}}")
                 due = iteration - iteration % PRINT_EVERY[name] + PRINT_EVERY[name]
 
         curve = train_model(name, params, paths.ROOT, report)

@@ -1,6 +1,7 @@
-"""Removes spoiled objects from DVC's cache, so that `dvc repro` makes them anew.
+"""Before `dvc repro`: checks params.yaml, and removes spoiled objects from DVC's cache, so that they are made anew.
 
-DVC believes an object that is write-protected without reading it (dvc issue 5978), and
+DVC sees nothing to do where a section was added to params.yaml that no stage reads, and
+it believes an object that is write-protected without reading it (dvc issue 5978): it
 hands it out for ever, even to a stage that has just written the right bytes. Every object
 is named after the MD5 of its bytes, so reading it tells. A cache that was moved out of
 `.dvc/cache` by a setting of DVC's own is not looked at.
@@ -11,6 +12,7 @@ import re
 
 from spirals import paths
 from spirals.errors import plain_errors
+from spirals.params import load_params
 
 
 def remove_spoiled(cache):
@@ -32,6 +34,7 @@ def remove_spoiled(cache):
 
 
 def main():
+    load_params(paths.ROOT)
     for path in remove_spoiled(paths.ROOT / paths.CACHE):
         print(f"removed {paths.shown(path)}, which was spoiled: dvc repro makes it anew")
 

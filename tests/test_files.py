@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import stat
+import subprocess
+import sys
 
 import pytest
 from conftest import SMALL, set_params
@@ -246,10 +248,13 @@ def test_a_write_that_fails_leaves_the_old_file_and_names_it(tmp_path, monkeypat
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path):
-    (tmp_path / ".a.123.csv").write_text("half")
-    (tmp_path / ".ab.123.csv").write_text("of another")
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (tmp_path / f".a.{ended.pid}.csv").write_text("half")
+    (tmp_path / f".ab.{ended.pid}.csv").write_text("of another file")
+    (tmp_path / f".a.{os.getppid()}.csv").write_text("of a process that is still writing")
     write_text(tmp_path / "a.csv", "new")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".ab.123.csv", "a.csv"]
+    assert {path.name for path in tmp_path.iterdir()} == {f".ab.{ended.pid}.csv", f".a.{os.getppid()}.csv", "a.csv"}
 
 
 def test_interrupt_while_writing(tmp_path):

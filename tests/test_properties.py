@@ -207,7 +207,7 @@ def test_a_valid_file_trains(content):
 
 
 @pytest.mark.slow
-@profile(1_500)
+@profile(600)
 @given(valid)
 def test_many_valid_files_train(content):
     trains(content)

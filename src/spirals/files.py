@@ -22,8 +22,9 @@ def replacing(path):
     """A temporary path beside `path` that takes its place when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    for left in path.parent.glob(f".{path.stem}.*{path.suffix}"):  # by a process that was killed
-        left.unlink(missing_ok=True)
+    for left in path.parent.glob(f".{path.stem}.*{path.suffix}"):
+        if not _is_running(left.name.removesuffix(path.suffix).rpartition(".")[2]):
+            left.unlink(missing_ok=True)
     try:
         yield temporary
         os.replace(temporary, path)
@@ -32,6 +33,17 @@ def replacing(path):
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _is_running(process):
+    """Whether the process of this number is there; one that was killed leaves its temporary file."""
+    try:
+        os.kill(int(process), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def write_text(path, text):

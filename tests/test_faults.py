@@ -1,0 +1,280 @@
+"""Kills, full disks, other places and spoiled caches, with real DVC: nothing is lost, and the next repro mends it."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import psutil
+import pytest
+from conftest import Checkout
+from runs import all_complete
+
+pytestmark = pytest.mark.slow
+
+STAGES = {
+    "generate": "src/generate.py",
+    "train_linear": "src/train.py linear",
+    "train_mlp": "src/train.py mlp",
+    "evaluate": "src/evaluate.py",
+    "plot": "src/plot.py",
+    "report": "src/report.py",
+    "track": "src/track.py",
+}
+
+
+@pytest.fixture
+def ran(checkout):
+    """The checkout after `dvc repro`, committed."""
+    checkout.run("dvc", "repro")
+    checkout.commit("results")
+    checkout.lock = (checkout.root / "dvc.lock").read_bytes()
+    return checkout
+
+
+def assert_as_before(checkout, lock):
+    """The same results, nothing left over, one complete run for each model."""
+    assert (checkout.root / "dvc.lock").read_bytes() == lock
+    assert checkout.run("git", "status", "--porcelain").stdout == ""
+    assert "up to date" in checkout.run("dvc", "status").stdout
+    for folder in ("data", "reports"):
+        assert [path for path in (checkout.root / folder).rglob(".*") if path.name != ".gitignore"] == []
+    assert len(all_complete(f"sqlite:///{checkout.root / 'mlflow.db'}")) == 2
+
+
+class Running:
+    """A `dvc repro` in the background, in a process group of its own, and the stage it is at."""
+
+    def __init__(self, checkout):
+        self.log = checkout.root.parent / "log"
+        with self.log.open("w") as log:
+            self.dvc = subprocess.Popen(
+                ["dvc", "repro"],
+                cwd=checkout.root,
+                env=checkout.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def stage(self, name, limit=120):
+        """The process of the stage, as soon as it is there; None if it never was."""
+        ends = time.monotonic() + limit
+        while self.dvc.poll() is None and time.monotonic() < ends:
+            for process in psutil.Process(self.dvc.pid).children(recursive=True):
+                try:
+                    if STAGES[name] in " ".join(process.cmdline()):
+                        return process
+                except psutil.Error:
+                    pass
+            time.sleep(0.005)
+        return None
+
+    def end(self):
+        """Waits for dvc, and for a stage that outlived it; returns what was printed."""
+        self.dvc.wait(120)
+        while left := [process for process in psutil.process_iter(["cmdline"]) if self._is_ours(process)]:
+            psutil.wait_procs(left, timeout=10)
+        return self.log.read_text()
+
+    def _is_ours(self, process):
+        try:
+            return os.getpgid(process.pid) == self.dvc.pid and process.status() != psutil.STATUS_ZOMBIE
+        except (OSError, psutil.Error):
+            return False
+
+
+# Which process is killed, after which part of the time that the stage took when it was left alone.
+KILLS = [("stage", 0.1), ("dvc", 0.5), ("both", 0.8), ("stage", 0.95)]
+
+
+def test_kills_in_every_stage(checkout):
+    durations = {}
+    running = Running(checkout)
+    for name in STAGES:
+        process, begun = running.stage(name), time.monotonic()
+        process.wait(120)
+        durations[name] = time.monotonic() - begun
+    running.end()
+    checkout.commit("results")
+    lock = (checkout.root / "dvc.lock").read_bytes()
+    killed = 0
+    for victim, part in KILLS:
+        checkout.run("git", "clean", "-dfxq")
+        for name in STAGES:
+            running = Running(checkout)
+            process = running.stage(name)
+            if process is None:  # a stage that was killed at its very end is done
+                continue
+            time.sleep(part * durations[name])
+            if victim in ("stage", "both") and process.is_running():
+                process.kill()
+                killed += 1
+            if victim in ("dvc", "both"):
+                killed += running.dvc.poll() is None
+                running.dvc.kill()
+            if victim == "dvc":
+                running.dvc.wait()  # and the stage goes on, beside the next dvc
+            else:
+                running.end()
+        checkout.run("dvc", "repro")
+        running.end()
+        assert_as_before(checkout, lock)
+    print(f"{killed} kills")
+    assert killed >= 20
+
+
+def test_interrupt_two_at_once_and_a_full_disk(ran):
+    lock = ran.lock
+    # Ctrl-C reaches dvc and the stage.
+    ran.set_params({"train_mlp.iterations": 100_000})
+    running = Running(ran)
+    process = running.stage("train_mlp")
+    time.sleep(1)
+    # A second dvc meanwhile.
+    second = ran.run("dvc", "repro", check=False)
+    assert second.returncode != 0
+    assert "lock" in second.stderr and "Traceback" not in second.stderr
+    assert process.is_running()
+    os.killpg(running.dvc.pid, signal.SIGINT)
+    printed = running.end()
+    assert running.dvc.returncode != 0
+    assert "Traceback" not in printed
+    assert not list((ran.root / "data").glob(".*.json")) and not (ran.root / "data" / "mlp.json").exists()
+    ran.run("git", "checkout", "--quiet", "params.yaml")
+    ran.run("dvc", "repro")
+    assert_as_before(ran, lock)
+
+    # A file where a folder is expected; a full disk; a disk that is read-only.
+    data = ran.root / "data"
+    shutil.rmtree(data)
+    data.write_text("")
+    done = ran.run("python", "src/generate.py", check=False)
+    assert (done.returncode, done.stderr) == (1, "error: data: File exists\n")
+    data.unlink()
+    data.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(data)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("only root can mount a small disk")
+    try:
+        done = ran.run("dvc", "repro", "--force", check=False)
+        assert done.returncode != 0
+        assert "No space left on device\n" in done.stderr and "Traceback" not in done.stderr
+        subprocess.run(["mount", "-o", "remount,ro", data], check=True)
+        done = ran.run("python", "src/generate.py", check=False)
+        assert (done.returncode, done.stderr) == (1, "error: data/spirals.csv: Read-only file system\n")
+    finally:
+        subprocess.run(["umount", data], check=True)
+    ran.run("dvc", "repro")
+    assert_as_before(ran, lock)
+
+
+def spoil(path, content=b"spoiled"):
+    """Other bytes, and the mode that makes DVC believe them."""
+    path.chmod(0o644)
+    path.write_bytes(content)
+    path.chmod(0o444)
+
+
+def test_spoiled_files_and_spoiled_cache_are_made_anew(ran):
+    root, cache = ran.root, ran.root / ".dvc/cache/files/md5"
+    outs = ["data/spirals.csv", "data/linear.json", "data/mlp_curve.csv", "data/mlp_snapshots.json"]
+    good = {name: (root / name).read_bytes() for name in outs}
+    # Spoiled in the checkout: DVC notices.
+    (root / outs[0]).write_bytes(good[outs[0]].replace(b"\n", b"\r\n"))
+    (root / outs[1]).unlink()
+    (root / outs[2]).write_bytes(good[outs[2]][:500])
+    (root / outs[3]).write_bytes(b"")
+    ran.run("dvc", "repro")
+    assert {name: (root / name).read_bytes() for name in outs} == good
+    assert_as_before(ran, ran.lock)
+    # Spoiled in the cache: DVC does not, and hands it out.
+    frame = next((root / "data" / "frames").rglob("*.png"))
+    hashes = [hashlib.md5((root / name).read_bytes()).hexdigest() for name in (*outs, frame)]
+    for digest in hashes:
+        spoil(cache / digest[:2] / digest[2:])
+    shutil.rmtree(root / "data")
+    ran.run("dvc", "repro")
+    assert {(root / name).read_bytes() for name in outs} == {b"spoiled"}
+    failed = ran.run("python", "src/evaluate.py", check=False)
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("error: cannot use data/spirals.csv: ")
+    # What `make` runs.
+    verified = ran.run("python", "src/verify.py")
+    assert verified.stdout.count("which was spoiled") == len(hashes)
+    ran.run("dvc", "repro")
+    assert {name: (root / name).read_bytes() for name in outs} == good
+    assert ran.run("python", "src/verify.py").stdout == ""
+    assert_as_before(ran, ran.lock)
+
+
+def test_other_places_and_settings(ran, tmp_path):
+    """A shallow clone at an odd path, without a home, a git identity or a usual setting; then an archive."""
+    odd = tmp_path / "Mein Verzeichnis – ü 日本 $x"
+    settings = {
+        "TZ": "Asia/Kathmandu",
+        "LC_ALL": "C",
+        "COLUMNS": "20",
+        "PYTHONHASHSEED": "12345",
+        "LANG": "tr_TR.UTF-8",
+    }
+    settings |= {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
+    clone = Checkout(odd / "project", odd / "site")
+    clone.environment = {key: value for key, value in clone.environment.items() if key != "HOME"} | settings
+    odd.mkdir()
+    ran.run("git", "clone", "--quiet", "--depth=1", f"file://{ran.root}", str(clone.root))
+    umask = os.umask(0o077)
+    try:
+        clone.run("dvc", "repro")
+        assert_as_before(clone, ran.lock)
+        clone.run("dvc", "exp", "run", "--name", "wide", "--set-param", "train_mlp.hidden_units=9")
+        clone.run("git", "checkout", "--quiet", ".")
+        shown = json.loads(clone.run("dvc", "exp", "list", "--json", check=False).stdout or "{}")
+        assert "wide" in json.dumps(shown) or "wide" in clone.run("dvc", "exp", "list").stdout
+    finally:
+        os.umask(umask)
+
+    archive = Checkout(odd / "archive", odd / "site2")
+    archive.root.mkdir()
+    ran.run("git", "archive", "--output", str(odd / "archive.tar"), "HEAD")
+    shutil.unpack_archive(odd / "archive.tar", archive.root)
+    shutil.copytree(ran.root / ".dvc/cache", archive.root / ".dvc/cache")  # to save the time
+    refused = archive.run("dvc", "repro", check=False)
+    assert refused.returncode != 0 and "is not a git repository" in refused.stderr
+    archive.run("dvc", "config", "--local", "core.no_scm", "true")  # what `make` does
+    archive.run("dvc", "repro")
+    assert (archive.root / "dvc.lock").read_bytes() == ran.lock
+    assert len(all_complete(f"sqlite:///{archive.root / 'mlflow.db'}")) == 2
+
+
+def test_bad_parameters_and_a_divergence_in_a_queue(ran):
+    done = ran.run("dvc", "exp", "run", "--set-param", "train_mlp.hidden_units=many", check=False)
+    assert done.returncode != 0
+    assert "error: params.yaml: train_mlp.hidden_units is the text 'many', but must be a whole" in done.stderr
+    assert "Traceback" not in done.stderr
+    ran.run("git", "checkout", "--quiet", "params.yaml")
+    (ran.root / "params.yaml").write_text("plot: [1\nevaluate: 2\n")
+    done = ran.run("dvc", "repro", check=False)
+    assert done.returncode != 0 and "params.yaml" in done.stderr and "line 2" in done.stderr
+    ran.run("git", "checkout", "--quiet", "params.yaml")
+
+    for name, rate in {"one": 1.5, "diverging": 10_000, "two": 0.5}.items():
+        changes = [f"train_linear.learning_rate={rate}", "train_linear.iterations=200"]
+        ran.run("dvc", "exp", "run", "--queue", "--name", name, *(f"--set-param={change}" for change in changes))
+    ran.run("dvc", "exp", "run", "--run-all")
+    listed = ran.run("dvc", "queue", "status").stdout
+    assert {line.split()[1]: line.split()[-1] for line in listed.splitlines()[1:4]} == {
+        "one": "Success",
+        "diverging": "Failed",
+        "two": "Success",
+    }
+    logs = ran.run("dvc", "queue", "logs", "diverging").stdout
+    assert "the training of linear diverged: the loss is not finite at iteration" in logs
+    assert "Try a train_linear.learning_rate below 2000." in logs
+    curve = (ran.root / "data" / "diverged" / "linear_diverging.csv").read_text().splitlines()
+    assert len(curve) > 100 and curve[0] == "iteration,loss,accuracy"
+    assert len(all_complete(f"sqlite:///{ran.root / 'mlflow.db'}")) == 4
