@@ -55,7 +55,8 @@ class Checkout:
     def __init__(self, root, site):
         self.root = root
         self.environment = {
-            **{key: value for key, value in os.environ.items() if key != "PYTHONWARNINGS"},
+            # MLflow sets variables of its own, in this process
+            **{key: value for key, value in os.environ.items() if not key.startswith(("PYTHONWARN", "MLFLOW_"))},
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "DVC_SITE_CACHE_DIR": str(site),
             "DVC_NO_ANALYTICS": "1",

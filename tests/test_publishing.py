@@ -1,16 +1,19 @@
 """What a user does, and the runs that are there afterwards: real DVC, real MLflow, a checkout for each test."""
 
 import contextlib
+import http.server
 import json
 import re
 import shutil
 import sqlite3
+import threading
+import time
 from pathlib import Path
 
 import pytest
 from conftest import Checkout
 from mlflow import MlflowClient
-from runs import all_complete, md5
+from runs import all_complete, free_port, md5, mlflow_server
 
 pytestmark = pytest.mark.slow
 REBUILT = ["report", "track"]  # never restored from DVC's run cache: they have an output outside the cache
@@ -71,13 +74,12 @@ def test_one_run_more_for_each_new_result_and_none_for_an_old_one(checkout):
     assert ids(checkout) == second
     assert "up to date" in checkout.run("dvc", "status").stdout
 
-    # The same experiment twice, under two names.
+    # The same experiment twice; the second time there is nothing to run, and its name is known to DVC only.
     for name in ("first-try", "second-try"):
         checkout.run("dvc", "exp", "run", "--name", name, "--set-param", "train_mlp.hidden_units=7")
         third = ids(checkout)
         assert third["linear"] == first["linear"] and len(third["mlp"]) == 3
-    for name in experiments(checkout):
-        assert found_by_name(store(checkout), name) == {"linear", "mlp"}
+    assert found_by_name(store(checkout), "first-try") == {"linear", "mlp"}
 
     # A change of the plot only: the same runs, with the new pictures.
     client = MlflowClient(store(checkout))
@@ -132,7 +134,7 @@ def test_a_fresh_clone_trains_nothing_and_a_moved_checkout_is_mended(checkout, t
     before = ids(clone)
     assert {model: len(runs) for model, runs in before.items()} == {"linear": 1, "mlp": 1}
 
-    moved = Checkout(tmp_path / "moved, with spaces" / "Spirálen 100%", tmp_path / "clone-site")
+    moved = Checkout(tmp_path / "moved, with spaces" / "Spirálen #1 100%", tmp_path / "clone-site")
     moved.root.parent.mkdir()
     clone.root.rename(moved.root)
     done = moved.run("python", "src/track.py")
@@ -150,6 +152,65 @@ def test_what_track_prints_and_how_little_it_imports(checkout):
     assert re.fullmatch(rf"linear +published +{server}/[0-9a-f]{{32}}", linear)
     assert re.fullmatch(rf"mlp +published +{server}/[0-9a-f]{{32}}", mlp)
     assert charts.endswith(f" {server}?workflowType=machine_learning&compareRunsMode=CHART")
-    look = "import runpy, sys; runpy.run_path('src/track.py', run_name='__main__')"
+    look = "import sys; sys.path.insert(0, 'src'); import track; track.main()"
     again = checkout.run("python", "-c", look + "; sys.exit({'mlflow', 'numpy'} & {*sys.modules} or None)")
     assert (again.stdout, again.stderr) == (done.stdout.replace("published", "was there"), "")
+
+
+class Refusing(http.server.BaseHTTPRequestHandler):
+    """A server that lets nobody in."""
+
+    def do_GET(self):
+        body = b'{"error_code": "PERMISSION_DENIED", "message": "not for you"}'
+        self.send_response(403)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_server_that_is_down_or_refuses_loses_nothing(checkout, tmp_path):
+    secret, printed = "user:s3cret-w0rd@", ""
+
+    def track_to(port):
+        nonlocal printed
+        begin = time.monotonic()
+        done = checkout.run(
+            "python", "src/track.py", check=False, MLFLOW_TRACKING_URI=f"http://{secret}127.0.0.1:{port}"
+        )
+        assert time.monotonic() - begin < 60  # seconds; about 3 of an unburdened machine, minutes without our settings
+        printed += done.stdout + done.stderr
+        assert (done.returncode, done.stdout) == (1, "")
+        problem, comfort = done.stderr.splitlines()
+        assert problem.startswith(f"error: cannot publish to http://127.0.0.1:{port}: ")
+        assert "the next dvc repro publishes it" in comfort
+        return problem
+
+    done = checkout.run("dvc", "repro", check=False, MLFLOW_TRACKING_URI=f"http://{secret}127.0.0.1:{free_port()}")
+    printed += done.stdout + done.stderr
+    assert done.returncode != 0 and ran(done)[-1] == "track"
+    track_to(free_port())
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as refusing:
+        threading.Thread(target=refusing.serve_forever, daemon=True).start()
+        assert "not for you" in track_to(refusing.server_port)
+        refusing.shutdown()
+
+    with mlflow_server(tmp_path) as address:
+        environment = {
+            "MLFLOW_TRACKING_URI": address.replace("http://", f"http://{secret}"),
+            "MLFLOW_EXPERIMENT_NAME": "team/spirals",
+        }
+        done = checkout.run("dvc", "repro", **environment)
+        printed += done.stdout + done.stderr
+        assert ran(done) == ["track"]
+        assert len(all_complete(address, "team/spirals")) == 2
+        assert "up to date" in checkout.run("dvc", "status").stdout
+    assert not (checkout.root / "mlflow.db").exists()
+    kept = [file for folder in (tmp_path / "kept", checkout.root / "mlruns") for file in folder.rglob("*")]
+    for file in [*filter(Path.is_file, kept), tmp_path / "server.db"]:
+        assert b"s3cret" not in file.read_bytes(), file
+    assert "s3cret" not in printed
