@@ -2,7 +2,7 @@
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= python3
 
-.PHONY: all results test test-fast reproduce lint format ui lock clean help compare screenshots plots-page
+.PHONY: all results test test-fast reproduce portability lint format ui lock clean help compare screenshots plots-page
 .DEFAULT_GOAL := all
 
 all: .venv/installed  ## Build .venv, run the pipeline, show the results
@@ -26,6 +26,9 @@ test-fast: .venv/installed  ## Run the tests that need no pipeline (some seconds
 
 reproduce: .venv/installed  ## Rebuild everything from nothing, and compare it with dvc.lock
 	@python tools/reproduce.py
+
+portability: .venv/installed  ## Compare the bytes on emulated CPUs and with other NumPys (an hour; see docs/portability.md)
+	@python tools/portability.py
 
 lint: .venv/installed  ## Check style and common mistakes
 	@ruff check .

@@ -1,13 +1,15 @@
 """Runs the stages on other CPUs and with other NumPys, and prints a Markdown table of the hashes.
 
-Usage: python tools/portability.py [FOLDER]
+Usage: python tools/portability.py [--folder FOLDER] [PYTHON ...]
 
 Needs Linux on x86-64, and from Debian or Ubuntu qemu-user, apt-get and dpkg-deb (no root).
 Python and its libraries for Arm come from the same two sources as everywhere: the
-distribution's packages and pip. Downloads (300 MB) go to FOLDER, or else to a folder that is
-removed at the end. Takes half an hour or more. Exit code 1 if a hash differs.
+distribution's packages and pip. Each PYTHON is another interpreter to try, with the newest
+NumPy that it can have. Downloads (300 MB) go to FOLDER, or else to a folder that is removed
+at the end. Takes half an hour or more. Exit code 1 if a hash differs.
 """
 
+import argparse
 import datetime
 import hashlib
 import os
@@ -21,11 +23,11 @@ from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-CHANGES = ["train_mlp.iterations=500", "plot.grid=100", "plot.dpi=75"]  # emulated, the full run takes hours
+CHANGES = ["train_mlp.iterations=300", "plot.grid=60", "plot.dpi=60"]  # emulated, the full run takes hours
 
-X86 = ["Nehalem", "SandyBridge", "Haswell", "Skylake-Server", "EPYC-Milan"]
+X86 = ["Nehalem", "Haswell", "Skylake-Server", "EPYC"]
 ARM = ["cortex-a53", "neoverse-n1", "max"]  # max: with the vectors of variable length (SVE)
-NUMPYS = ["1.23.5", "1.26.4", "2.0.2", "2.2.6"]  # and the one of requirements.lock
+NUMPYS = ["1.23.5", "1.26.4", "2.2.6"]  # and the one of requirements.lock
 LIBRARIES = """numpy matplotlib pillow contourpy cycler fonttools kiwisolver packaging pyparsing python-dateutil six
     msgspec ruamel.yaml tqdm markdown-it-py mdurl""".split()
 
@@ -53,12 +55,17 @@ def output(*command, **environment):
     return done.stdout.strip()
 
 
-def pip_install(folder, *arguments):
-    """Installs wheels into a folder of their own."""
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:", "--no-compile"]
+def pip_install(folder, *arguments, python=sys.executable):
+    """Installs wheels into a folder of their own; returns its path."""
+    pip = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:", "--no-compile"]
     if not folder.exists():
         output(*pip, "--target", str(folder), *arguments)
     return str(folder)
+
+
+def pinned(*others):
+    """The libraries in the versions that are installed here."""
+    return [f"{name}=={metadata.version(name)}" for name in LIBRARIES if name not in others]
 
 
 def arm_python(folder):
@@ -88,14 +95,13 @@ def arm_python(folder):
         for package in sorted((apt / "archives").glob("*.deb")):
             output("dpkg-deb", "--extract", str(package), str(root))
     interpreter = next(path for path in sorted((root / "usr/bin").glob("python3.*")) if path.name[8:].isdigit())
-    pins = [f"{name}=={metadata.version(name)}" for name in LIBRARIES]
     glibc = [f"--platform=manylinux_2_{minor}_aarch64" for minor in (28, 27, 26, 17)]
     version = ["--python-version", interpreter.name.removeprefix("python"), "--implementation", "cp"]
-    site = pip_install(folder / "site", *version, *glibc, "--platform=manylinux2014_aarch64", *pins)
+    site = pip_install(folder / "site", *version, *glibc, "--platform=manylinux2014_aarch64", *pinned())
     return ["qemu-aarch64", "-L", str(root)], str(interpreter), {"PYTHONPATH": site, "PYTHONHOME": str(root / "usr")}
 
 
-def settings(folder):
+def settings(folder, pythons):
     """What is compared: a name, the command that starts Python, and its environment. The first is the measure."""
     here = [sys.executable]
     version = f"Python {platform.python_version()}, NumPy {metadata.version('numpy')}"
@@ -104,6 +110,11 @@ def settings(folder):
     yield "NumPy's SIMD off", here, {"NPY_DISABLE_CPU_FEATURES": output(*here, "-c", ENABLED)}
     for numpy in NUMPYS:
         yield f"NumPy {numpy}", here, {"PYTHONPATH": pip_install(folder / f"numpy-{numpy}", f"numpy=={numpy}")}
+    for python in pythons:
+        version = output(python, "-c", "import platform; print(platform.python_version())")
+        site = pip_install(folder / f"python-{version}", "numpy", *pinned("numpy"), python=python)
+        newest = output(python, "-c", "import numpy; print(numpy.__version__)", PYTHONPATH=site)
+        yield f"Python {version}, NumPy {newest}", [python], {"PYTHONPATH": site}
     for cpu in X86:
         yield f"{cpu} (emulated)", ["qemu-x86_64", "-cpu", cpu, *here], {}
     qemu, interpreter, environment = arm_python(folder / "arm64")
@@ -149,10 +160,10 @@ def print_head():
     print("|---" * (len(GROUPS) + 3) + "|", flush=True)
 
 
-def main(folder):
+def main(folder, pythons):
     print_head()
     first, all_same = None, True
-    for number, (name, command, environment) in enumerate(settings(folder)):
+    for number, (name, command, environment) in enumerate(settings(folder, pythons)):
         start = time.monotonic()
         with tempfile.TemporaryDirectory(dir=folder) as results:
             found, trouble = hashes(command, environment, Path(results))
@@ -169,8 +180,12 @@ def main(folder):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        Path(sys.argv[1]).mkdir(parents=True, exist_ok=True)
-        main(Path(sys.argv[1]).resolve())
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("pythons", metavar="PYTHON", nargs="*")
+    given = parser.parse_args()
+    if given.folder:
+        given.folder.mkdir(parents=True, exist_ok=True)
+        main(given.folder.resolve(), given.pythons)
     with tempfile.TemporaryDirectory() as temporary:
-        main(Path(temporary))
+        main(Path(temporary), given.pythons)
