@@ -13,7 +13,7 @@ from spirals.arithmetic import exp, log, log_rounded, matmul, sin_cos_rounded, s
 from spirals.data import standard_normal
 from spirals.models import loss, softmax
 
-NUMBERS = 4000  # in each range
+NUMBERS = 2000  # in each range
 TINY, NORMAL, HUGE = 5e-324, 2.0**-1022, 1.7976931348623157e308  # the smallest float, the smallest normal, the largest
 
 
@@ -145,7 +145,7 @@ def test_functions_leave_their_argument_alone_and_keep_its_shape(function):
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**32 - 1])
-@pytest.mark.parametrize(("skip", "count"), [(0, 1), (0, 300), (318, 6), (324, 500), (1, 7), (1000, 20_000)])
+@pytest.mark.parametrize(("skip", "count"), [(0, 1), (0, 300), (318, 6), (324, 500), (1, 7), (1000, 5_000)])
 def test_normal_draws_are_those_of_numpy(seed, skip, count):
     """NumPy's own have the system's logarithm in them, so a few differ in the last bits."""
     ours = standard_normal(seed, skip, count)
