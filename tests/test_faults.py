@@ -223,6 +223,8 @@ def test_other_places_and_settings(ran, tmp_path):
         "LANG": "tr_TR.UTF-8",
     }
     settings |= {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
+    secret = "hunter2-7d41c1"
+    settings |= {name: secret for name in ("MLFLOW_TRACKING_PASSWORD", "AWS_SECRET_ACCESS_KEY", "API_TOKEN")}
     clone = Checkout(odd / "project", odd / "site")
     clone.environment = {key: value for key, value in clone.environment.items() if key != "HOME"} | settings
     odd.mkdir()
@@ -231,6 +233,8 @@ def test_other_places_and_settings(ran, tmp_path):
     try:
         clone.run("dvc", "repro")
         assert_as_before(clone, ran.lock)
+        written = [path for path in clone.root.rglob("*") if path.is_file() and not path.is_symlink()]
+        assert not [path for path in written if secret.encode() in path.read_bytes()]
         clone.run("dvc", "exp", "run", "--name", "wide", "--set-param", "train_mlp.hidden_units=9")
         clone.run("git", "checkout", "--quiet", ".")
         shown = json.loads(clone.run("dvc", "exp", "list", "--json", check=False).stdout or "{}")

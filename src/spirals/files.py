@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from spirals import paths
 from spirals.errors import UserError
@@ -32,7 +32,8 @@ def replacing(path):
         error.filename = str(path)  # a full disk comes without a name, the rest with the temporary one
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def _is_running(process):

@@ -1,0 +1,64 @@
+"""Nothing that is read is run: no pickle, no eval, no shell; the UI listens on this machine only."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = sorted((ROOT / "src").rglob("*.py"))
+MODULES = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "yaml", "tarfile", "zipfile"}
+CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "np.load", "numpy.load"}
+
+
+# A sweep sends its functions to Dask's workers, which are the user's own processes.
+KNOWN = {"sweep.py": ["cloudpickle"]}
+
+
+def dangers(source):
+    """What would run or unpack something that was read."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] in MODULES)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in MODULES:
+            yield node.module
+        elif isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            if name in CALLS or name.endswith((".read_pickle", ".to_pickle")):
+                yield name
+            settings = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+            if settings.get("shell", "False") != "False" or settings.get("allow_pickle", "False") != "False":
+                yield f"{name} with shell or pickle"
+            if name == "YAML" and settings.get("typ") != "'safe'":
+                yield "YAML that is not safe"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_nothing_is_unpickled_or_evaluated(path):
+    assert list(dangers(path.read_text())) == KNOWN.get(path.name, [])
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle",
+        "from joblib import load",
+        "import yaml",
+        "eval(text)",
+        "np.load(path)",
+        "os.system(command)",
+        "subprocess.run(command, shell=True)",
+        "pd.read_pickle(path)",
+        "YAML().load(text)",
+        "YAML(typ='unsafe').load(text)",
+    ],
+)
+def test_the_check_sees_it(source):
+    assert len(list(dangers(source))) == 1
+
+
+def test_the_ui_listens_on_this_machine_only():
+    lines = [line for line in (ROOT / "Makefile").read_text().splitlines() if re.search(r"mlflow (ui|server)", line)]
+    assert lines
+    assert all("--host 127.0.0.1 " in line for line in lines)
