@@ -1,7 +1,6 @@
 """Kills, full disks, other places and spoiled caches, with real DVC: nothing is lost, and the next repro mends it."""
 
 import hashlib
-import json
 import os
 import shutil
 import signal
@@ -237,8 +236,7 @@ def test_other_places_and_settings(ran, tmp_path):
         assert not [path for path in written if secret.encode() in path.read_bytes()]
         clone.run("dvc", "exp", "run", "--name", "wide", "--set-param", "train_mlp.hidden_units=9")
         clone.run("git", "checkout", "--quiet", ".")
-        shown = json.loads(clone.run("dvc", "exp", "list", "--json", check=False).stdout or "{}")
-        assert "wide" in json.dumps(shown) or "wide" in clone.run("dvc", "exp", "list").stdout
+        assert clone.run("dvc", "exp", "list", "--name-only").stdout.split() == ["wide"]
     finally:
         os.umask(umask)
 
