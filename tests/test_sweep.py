@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from itertools import product
 
@@ -88,11 +88,13 @@ def started(checkout, *command, cwd=None, **environment):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
     )
     try:
         yield process
     finally:
-        process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate(timeout=LIMIT)
 
 
@@ -232,10 +234,10 @@ def test_a_cluster_shares_servers_only(checkout, tmp_path):
     def worker(name):
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
-        dask = [sys.executable, "-m", "distributed.cli.dask_worker", f"tcp://127.0.0.1:{port}", "--nthreads", "1"]
+        dask = [sys.executable, "-m", "dask", "worker", f"tcp://127.0.0.1:{port}", "--nthreads", "1"]
         return started(checkout, *dask, "--no-dashboard", "--death-timeout", "60", cwd=folder)
 
-    scheduler = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(port)]
+    scheduler = [sys.executable, "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", str(port)]
     backend = [
         "--backend-store-uri",
         f"sqlite:///{tmp_path}/server.db",
@@ -252,7 +254,7 @@ def test_a_cluster_shares_servers_only(checkout, tmp_path):
             with started(checkout, *command, MLFLOW_TRACKING_URI=server) as process:
                 pushed = ["git", "-C", str(tmp_path / "hub.git"), "for-each-ref", "refs/exps"]
                 until(lambda: checkout.run(*pushed).stdout, "an experiment is pushed")
-                lost.kill()
+                os.killpg(lost.pid, signal.SIGKILL)
                 output, _ = process.communicate(timeout=LIMIT)
         assert process.returncode == 1 and "the scheduler is lost" in output and "Traceback" not in output
         kept = refs(checkout)
