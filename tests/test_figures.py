@@ -108,6 +108,16 @@ def test_a_point_is_where_it_should_be_and_has_its_colour():
         assert abs(column[ours].mean() + 0.5 - center[0]) < 1 and abs(row[ours].mean() + 0.5 - center[1]) < 1
 
 
+def test_a_line_only_between_regions():
+    nothing = np.zeros(0, int), np.zeros((0, 3)), np.zeros((0, 1))
+    even = movie.boundary_pixels(np.full((9, 9, 3), 1 / 3), nothing)
+    assert (even == even[0, 0]).all() and even.min() > 200
+    left = np.linspace(0.9, 0.1, 9)
+    halves = movie.boundary_pixels(np.tile(np.stack([left, 1 - left], axis=-1), (9, 1, 1)), nothing)
+    dark = np.nonzero((halves.max(axis=2) < 150).all(axis=0))[0]
+    assert dark.size and abs(dark.mean() + 0.5 - movie.SIDE / 2) < 1 and dark.size <= 3
+
+
 def test_the_moving_picture(drawn):
     snapshots = read_json(drawn / paths.snapshots("mlp"))
     iterations = sorted({snapshot["iteration"] for snapshot in snapshots})
@@ -180,7 +190,7 @@ def test_many_points_are_thinned_and_say_so(kept):
     X, y = np.random.RandomState(0).uniform(-1, 1, (20_000, 2)), np.arange(20_000) % 2
     figures.draw_data(None, X, y, 60)
     (ax,) = kept[0].axes
-    assert ax.get_title() == "The spiral data: 20,000 points in 2 classes, every 7th point drawn"
+    assert ax.get_title() == "The spiral data: 20,000 points in 2 classes\n(one point in 7 is drawn)"
     assert sum(len(points.get_offsets()) for points in ax.collections) == 2 * -(-10_000 // 7)
 
 

@@ -96,7 +96,7 @@ def limit(X):
 def thinned(X):
     """Every which point is drawn, and the words that say so."""
     step = -(-len(X) // MAX_POINTS)
-    return step, "" if step == 1 else f", every {step}th point drawn"
+    return step, "" if step == 1 else f"\n(one point in {step:,} is drawn)"
 
 
 def save(figure, path, dpi):
@@ -109,14 +109,16 @@ def save(figure, path, dpi):
 def scatter(ax, X, y, wrong=None):
     """Points by class; those in `wrong` with a black edge."""
     step, _ = thinned(X)
+    size = min(22, max(5, 22 * 600 * step / len(X)))  # square points (1/72 inch); smaller where there are many
+    edge = size / 22
     rgb = class_colors(int(y.max()) + 1)
     for k in range(len(rgb)):
         ours = np.flatnonzero(y == k)[::step]
         missed = np.zeros(len(ours), bool) if wrong is None else wrong[ours]
-        style = {"s": 22, "marker": MARKERS[k % len(MARKERS)], "color": rgb[k]}
+        style = {"s": size, "marker": MARKERS[k % len(MARKERS)], "color": rgb[k]}
         label = f"class {k}" if len(rgb) <= len(PALETTE) else None
-        ax.scatter(*X[ours[~missed]].T, **style, edgecolors="white", linewidths=0.5, label=label)
-        ax.scatter(*X[ours[missed]].T, **style, edgecolors="black", linewidths=1.2, zorder=3)
+        ax.scatter(*X[ours[~missed]].T, **style, edgecolors="white", linewidths=0.5 * edge, label=label)
+        ax.scatter(*X[ours[missed]].T, **style, edgecolors="black", linewidths=0.3 + 0.9 * edge, zorder=3)
     if wrong is not None and wrong.any():
         ax.scatter([], [], s=22, color="white", edgecolors="black", linewidths=1.2, label="misclassified")
     lim = limit(X)

@@ -67,7 +67,9 @@ def border(margin):
         edge = np.zeros_like(np.take(step, [0], axis))
         steepest = np.maximum(np.concatenate([step, edge], axis), np.concatenate([edge, step], axis))
         slope += steepest * steepest
-    return np.clip(1.3 - margin / np.maximum(np.sqrt(slope), 1e-9), 0, 1)
+    slope = np.sqrt(slope)
+    level = slope < 1e-12  # no line there: all classes may be equally probable, as where no hidden unit is on
+    return np.where(level, 0, np.clip(1.3 - margin / np.where(level, 1, slope), 0, 1))
 
 
 def points_layer(X, y):
