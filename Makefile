@@ -2,7 +2,7 @@
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= python3
 
-.PHONY: all results test test-fast reproduce portability lint format ui lock clean help compare screenshots plots-page
+.PHONY: all results test test-fast reproduce portability lint format ui lock clean help compare screenshots plots-page bench
 .DEFAULT_GOAL := all
 
 all: .venv/installed  ## Build .venv, run the pipeline, show the results
@@ -55,8 +55,11 @@ screenshots: .venv/installed  ## Take the README's screenshots again (needs chro
 plots-page:  ## Write the page of dvc plots anew, with Vega in it (needs npm)
 	@python3 tools/plots_page.py
 
+bench: .venv/installed  ## Measure time and memory anew (a quarter of an hour, on a quiet machine)
+	@python benchmarks/bench.py
+
 clean:  ## Remove what can be made again: environment, data, runs (not DVC's cache)
-	rm -rf .venv data mlflow.db mlruns
+	rm -rf .venv .venv-bench data mlflow.db mlruns
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

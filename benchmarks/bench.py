@@ -1,0 +1,298 @@
+"""Measures training, pipeline and memory, and writes results.md and results.png beside this file.
+
+`make bench` on a machine that does nothing else; about a quarter of an hour. All that is
+compared is measured in turn, several times over, and the median counts. With --quick, a
+minute's trial of everything with little work: the numbers mean nothing.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import threading
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from types import SimpleNamespace
+
+import numpy as np
+import pipeline
+from peers import NAMES, PEERS
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "src"))
+
+from spirals.data import make_spirals  # noqa: E402
+from spirals.models import MLP  # noqa: E402
+
+BASE = {"points": 100, "hidden": 100, "classes": 3}
+GROWTH = {"points": [100, 1000, 10_000], "hidden": [10, 100, 1000], "classes": [3, 10, 30]}
+TITLES = {"points": "points per class", "hidden": "hidden units", "classes": "classes"}
+OURS, LOOP = list(PEERS)[:2]
+TOLERANCE = 1e-4  # of the loss, relative; a bit in the last place grows to some 1e-6 in 10,000 iterations
+SMALL = {"train_mlp.iterations": 50, "plot.grid": 40, "plot.dpi": 60, "evaluate.points_per_class": 20}
+FEW = {"train_linear.iterations": 5, "train_mlp.iterations": 5}
+
+
+def peers_python():
+    """The interpreter of .venv-bench, which holds the libraries that only this comparison needs."""
+    python = ROOT / ".venv-bench" / "bin" / "python"
+    if not (done := python.parents[1] / "installed").exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", python.parents[1]], check=True)
+        groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+        for package in groups["bench"]:
+            print(f"installing {package} into .venv-bench", flush=True)
+            pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", package]
+            subprocess.run(pip, check=False, timeout=1800)
+        done.touch()
+    return python
+
+
+class Worker:
+    """One of the peers, ready to train again and again; `missing` says why if it cannot."""
+
+    def __init__(self, python, name, folder):
+        one = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
+        kept = {key: value for key, value in os.environ.items() if key != "OPENBLAS_CORETYPE"}
+        command = [python, ROOT / "benchmarks" / "peers.py", name, folder]
+        environment = {**kept, **one, "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor")}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        self.process = subprocess.Popen(command, env=environment, text=True, **pipes)
+        first = self.listen()
+        self.missing, self.ready = first.get("missing"), first.get("ready")
+
+    def listen(self):
+        limit = threading.Timer(600, self.process.kill)
+        limit.start()
+        line = self.process.stdout.readline()
+        limit.cancel()
+        return json.loads(line) if line else {"missing": "it ended, or took more than ten minutes"}
+
+    def train(self, iterations):
+        print(iterations, file=self.process.stdin, flush=True)
+        return self.listen()
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+def race(python, names, size, iterations, rounds):
+    """Trains by all the peers in turn.
+
+    Returns:
+        By name, a dict: missing, or seconds (median, of one iteration), ready (seconds of
+        preparation) and loss.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        X, y = make_spirals(size["points"], size["classes"], 0.2, 0)
+        params = SimpleNamespace(seed=0, skip_draws=324, weight_scale=0.01, hidden_units=size["hidden"])
+        first = MLP.initialize(2, size["classes"], params)
+        for name, value in zip(("X", "y", *NAMES), (X, y, *(first[name] for name in NAMES)), strict=True):
+            np.save(Path(folder, name), np.ascontiguousarray(value))
+        workers = {name: Worker(python, name, Path(folder)) for name in names}
+        try:
+            runs = {name: [] for name in names if workers[name].missing is None}
+            for _ in range(rounds):
+                for name, of in runs.items():
+                    of.append(workers[name].train(iterations))
+        finally:
+            for worker in workers.values():
+                worker.close()
+    found = {name: {"missing": worker.missing} for name, worker in workers.items()}
+    for name, of in runs.items():
+        if dead := [run["missing"] for run in of if "missing" in run]:
+            found[name] = {"missing": dead[0]}
+            continue
+        seconds = median(run["seconds"] for run in of) / iterations
+        found[name] = {"seconds": seconds, "ready": workers[name].ready, "loss": of[0]["loss"]}
+    for name, of in found.items():
+        if "loss" in of and not abs(of["loss"] / found[LOOP]["loss"] - 1) < TOLERANCE:
+            raise SystemExit(f"{name} ends at the loss {of['loss']}, not {found[LOOP]['loss']}: not the same work")
+    return found
+
+
+def growth(python, quick):
+    """For each of the three sizes and each value: (value, the race)."""
+    names = [name for name in PEERS if name != "PyTorch, compiled"]  # it would compile for each size, half a minute
+    for key, values in GROWTH.items():
+        rows = []
+        for value in values[: 1 if quick else None]:
+            size = {**BASE, key: value}
+            work = size["points"] * size["classes"] * size["hidden"]
+            print(f"growth: {value} {TITLES[key]}", flush=True)
+            rows.append((value, race(python, names, size, min(2000, max(4, 30_000_000 // work)), 1 if quick else 3)))
+        yield key, rows
+
+
+def in_turn(rounds, measure):
+    """Medians of what `measure(round)` returns, by key."""
+    results = [measure(number) for number in range(rounds)]
+    return {key: median(result[key] for result in results) for key in results[0]}
+
+
+def time_pipeline(folder, changes, rounds, quick):
+    def measure(number):
+        print(f"pipeline: round {number + 1} of {rounds}", flush=True)
+        here = folder / str(number)
+        plain = pipeline.plain(here / "plain", changes)
+        took = {"case study's own script": pipeline.case_study(here / "case")}
+        took["the stages by plain python"] = sum(seconds for seconds, _ in plain.values())
+        took |= pipeline.commands(here / "dvc", changes, not quick)
+        took |= {("stage", name): seconds for name, (seconds, _) in plain.items()}
+        took |= {("import", name): seconds for name, seconds in pipeline.imports(here / "imports").items()}
+        return took | {("memory", name): peak for name, (_, peak) in plain.items()}
+
+    return in_turn(rounds, measure)
+
+
+def table(header, rows):
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
+
+
+def machine():
+    try:
+        cpu = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
+        cpu = cpu.partition(":")[2].strip()
+    except (OSError, StopIteration):
+        cpu = platform.machine()
+    parts = [f"{datetime.date.today()}", cpu, f"{os.cpu_count()} cores", platform.system()]
+    parts += [f"Python {platform.python_version()}"]
+    return ", ".join(parts + [f"{name} {version(name)}" for name in ("numpy", "dvc", "mlflow")])
+
+
+def training_table(results):
+    loop = results[LOOP]["seconds"]
+    rows = []
+    for name, of in results.items():
+        if of.get("missing"):
+            rows.append([name, "missing: " + of["missing"], "", "", ""])
+        else:
+            micro = of["seconds"] * 1e6
+            rows.append([name, f"{micro:.0f}", f"{micro / loop / 1e6:.2f}", f"{of['ready']:.1f}", f"{of['loss']:.6f}"])
+    return table(["training", "µs an iteration", "ratio", "s to prepare", "final loss"], rows)
+
+
+def growth_table(key, rows):
+    def cell(of):
+        return f"{of['seconds'] * 1e6:.0f}" if "seconds" in of else "missing"
+
+    header = [f"µs an iteration, by {TITLES[key]}", *(value for value, _ in rows)]
+    return table(header, [[name, *(cell(race[name]) for _, race in rows)] for name in rows[0][1]])
+
+
+def pipeline_tables(took):
+    commands = {key: seconds for key, seconds in took.items() if isinstance(key, str)}
+    script, cold = commands["case study's own script"], commands["cold `dvc repro`"]
+    yield table(
+        ["whole experiment", "seconds", "ratio"], [[k, f"{s:.2f}", f"{s / script:.2f}"] for k, s in commands.items()]
+    )
+    names = [key[1] for key in took if key[0] == "stage"]
+    rows = []
+    for name in names:
+        whole, importing = took["stage", name], took["import", name]
+        memory = took["memory", name]
+        rows.append([name, f"{whole:.2f}", f"{importing:.2f}", f"{max(0, whole - importing):.2f}", f"{memory:.0f}"])
+    rows.append(["DVC", f"{cold - commands['the stages by plain python']:.2f}", "", "", ""])
+    yield table(["where the time goes", "seconds", "start and imports", "work", "peak MB"], rows)
+
+
+def goals(results, took):
+    """What was aimed at, as (what, measured, goal)."""
+    loop, ours = results[LOOP]["seconds"], results[OURS]["seconds"]
+    yield "training, of the case study's loop", ours / loop, 0.5
+    limit = 1.6 * took["case study's own script"] + 3
+    yield "cold `dvc repro`, seconds (1.6 times the case study's script, and 3)", took["cold `dvc repro`"], limit
+    yield "nothing to do, of `dvc status`", took["`dvc repro`, nothing to do"] / took["`dvc status`"], 1.3
+    if queued := [seconds for key, seconds in took.items() if isinstance(key, str) and str(pipeline.QUEUED) in key]:
+        each = sum(queued) / pipeline.QUEUED
+        yield "a queued experiment, of a `dvc repro`", each / took["`dvc repro`, a parameter of the net changed"], 1.2
+
+
+def draw(path, results, grown, took):
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 3, figsize=(17, 4.8), layout="constrained")
+    known = {name: of["seconds"] for name, of in results.items() if "seconds" in of}
+    commands = {key.replace("`", ""): seconds for key, seconds in took.items() if isinstance(key, str)}
+    ratios = {name: seconds / known[LOOP] for name, seconds in known.items()}
+    for ax, bars, title, form in (
+        (axes[0], ratios, "Time of an iteration, case study's loop = 1", "%.2f"),
+        (axes[2], commands, "Whole experiments, seconds", "%.1f"),
+    ):
+        colors = ["#D55E00" if name == OURS or "dvc" in name else "#0072B2" for name in bars]
+        ax.bar_label(ax.barh(list(bars), list(bars.values()), color=colors), fmt=form, padding=3)
+        ax.invert_yaxis()
+        ax.margins(x=0.12)
+        ax.set_title(title)
+    for name in grown["points"][0][1]:
+        points = [(value, of[name]["seconds"] * 1e6) for value, of in grown["points"] if "seconds" in of[name]]
+        if points:
+            axes[1].loglog(*zip(*points, strict=True), marker="o", label=name, linewidth=2.5 if name == OURS else 1.2)
+    axes[1].set(xlabel="points per class", title="Growth: µs an iteration")
+    axes[1].legend(frameon=False)
+    for ax in axes:
+        ax.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="little work, nothing installed")
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks", help="folder of the results")
+    options = parser.parse_args()
+    quick = options.quick
+    python = sys.executable if quick else peers_python()
+    iterations, rounds, changes = (100, 1, SMALL) if quick else (10_000, 3, {})
+
+    print("training", flush=True)
+    results = race(python, PEERS, BASE, iterations, rounds)
+    grown = dict(growth(python, quick))
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        took = time_pipeline(Path(folder), changes, rounds, quick)
+        memory = []
+        for points in (100, 300) if quick else (100, 1000, 10_000, 100_000):
+            print(f"memory: {points} points per class", flush=True)
+            size = {**changes, **FEW, "generate.points_per_class": points}
+            memory.append((points, pipeline.plain(Path(folder, f"memory{points}"), size)))
+
+    header = ["peak MB (seconds), by points per class", *(points for points, _ in memory)]
+    rows = [[name, *(f"{of[name][1]:.0f} ({of[name][0]:.1f})" for _, of in memory)] for name in memory[0][1]]
+    options.output.mkdir(parents=True, exist_ok=True)
+    met = [
+        [what, f"{got:.2f}", f"{goal:.2f}", "met" if got <= goal else "missed"]
+        for what, got, goal in goals(results, took)
+    ]
+    text = [
+        "# Benchmarks\n",
+        f"{'A quick trial: the numbers mean nothing. ' if quick else ''}{machine()}. Written by `make bench`.\n",
+        f"Medians of {rounds}, measured in turn. Training is on one core, {iterations:,} iterations of the default net"
+        " (100 points in each of 3 classes, 100 hidden units), in double precision, from the same first weights;"
+        " all end at the same loss.\n",
+        "![Results](results.png)\n",
+        table(["goal", "measured", "at most", ""], met),
+        training_table(results),
+        *(growth_table(key, rows) for key, rows in grown.items()),
+        *pipeline_tables(took),
+        f"The {pipeline.QUEUED} queued experiments each change one parameter of the net, as `dvc exp run` does here.\n",
+        table(header, rows),
+        "The last table is of 5 iterations a model.\n",
+    ]
+    (options.output / "results.md").write_text("\n".join(text))
+    draw(options.output / "results.png", results, grown, took)
+    print(f"written: {options.output / 'results.md'}")
+
+
+if __name__ == "__main__":
+    main()
