@@ -20,7 +20,8 @@ from pathlib import Path
 from ruamel.yaml import YAML
 from tqdm import tqdm
 
-from spirals import paths, sweepworker
+import sweepworker
+from spirals import paths
 from spirals.errors import UserError, plain_errors
 from spirals.files import write_text
 from spirals.params import load_params
@@ -165,17 +166,16 @@ def fetch(job, sweep):
 def connected(scheduler, workers):
     """A Dask client; raises UserError without Dask, without a scheduler, or without a worker."""
     try:
-        import cloudpickle
         from distributed import Client, LocalCluster
     except ImportError:
         raise UserError("a sweep needs Dask: pip install 'distributed'") from None
-    cloudpickle.register_pickle_by_value(sweepworker)
     if scheduler:
         try:
             client = Client(scheduler, timeout=20)
         except (OSError, ValueError) as error:
             raise UserError(f"no scheduler answers at {scheduler}: {error}") from None
         with client:
+            client.upload_file(sweepworker.__file__)
             yield client
         return
     with (

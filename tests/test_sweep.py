@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 import sweep
 from spirals.errors import UserError
 
-LIMIT = 240  # seconds for anything that is waited for
+LIMIT = 600  # seconds for anything that is waited for
 
 needs_dask = pytest.mark.skipif(
     find_spec("distributed") is None, reason="Dask is an optional extra: pip install distributed"

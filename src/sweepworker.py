@@ -1,7 +1,7 @@
 """What a worker of src/sweep.py does: one experiment in a clone of its own.
 
-It travels to the worker by value, where there may be nothing of this project yet. So it
-imports the standard library only.
+The file is sent to the workers, where there may be nothing of this project yet. So it imports
+the standard library only.
 """
 
 import fcntl
