@@ -200,7 +200,7 @@ def is_accepted_or_refused_in_plain_words(changes):
         assert msgspec.convert(msgspec.to_builtins(params), Params) == params
 
 
-@profile(30)
+@profile(15)
 @given(valid)
 def test_a_valid_file_trains(content):
     trains(content)
@@ -213,7 +213,7 @@ def test_many_valid_files_train(content):
     trains(content)
 
 
-@profile(150)
+@profile(60)
 @given(mutations)
 def test_a_mutated_file_is_accepted_or_refused(changes):
     is_accepted_or_refused_in_plain_words(changes)
