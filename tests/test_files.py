@@ -87,7 +87,7 @@ WHAT_IS_READ = {
 }
 OF_CSV = {
     "CRLF": (lambda content: content.replace(b"\n", b"\r\n"), "the first line must be"),
-    "CRLF in one row": (replaced(b"\n0", b"\r\n0"), "the first line must be"),
+    "CRLF in one row": (lambda content: content[:-1] + b"\r\n", "must be"),
     "the last line's end": (lambda content: content[:-1], "it is cut off"),
     "no rows": (lambda content: content.split(b"\n")[0] + b"\n", "it is cut off"),
     "another header": (lambda content: b"a,b,c\n" + content.split(b"\n", 1)[1], "the first line must be"),
