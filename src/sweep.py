@@ -169,6 +169,7 @@ def connected(scheduler, workers):
         from distributed import Client, LocalCluster
     except ImportError:
         raise UserError("a sweep needs Dask: pip install 'distributed'") from None
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is told in our words
     if scheduler:
         try:
             client = Client(scheduler, timeout=20)
@@ -238,10 +239,8 @@ def run_all(client, todo, job, bar):
                     failed[name] = str(error)
                     bar.write(f"{name} failed: {error}")
                 bar.update()
-    except (CancelledError, OSError) as error:
-        raise UserError(
-            f"the scheduler is lost ({error}). What is finished is kept; the same command goes on"
-        ) from None
+    except (CancelledError, OSError):
+        raise UserError("the scheduler is lost; what is finished is kept, and the same command runs the rest") from None
     finally:
         signal.signal(signal.SIGINT, before)
     return failed, stopped

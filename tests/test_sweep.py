@@ -14,6 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 
 import sweep
+import sweepworker
 from spirals.errors import UserError
 
 LIMIT = 600  # seconds for anything that is waited for
@@ -60,6 +61,18 @@ class TestGrid:
     def test_refuses_what_cannot_run(self, name, overrides, seeds, words):
         with pytest.raises(UserError, match=words):
             sweep.expand(name, overrides, seeds)
+
+
+@pytest.mark.parametrize("command, code", [("true", 0), ("false", 1)])
+def test_guard_hands_on_how_a_command_ended(command, code):
+    with subprocess.Popen([sys.executable, "-c", sweepworker.GUARD, command], stdin=subprocess.PIPE) as guard:
+        assert guard.wait(timeout=60) == code
+
+
+def test_nothing_outlives_its_worker():
+    with subprocess.Popen([sys.executable, "-c", sweepworker.GUARD, "sleep", "60"], stdin=subprocess.PIPE) as guard:
+        guard.stdin.close()  # what the kernel does when the worker is killed
+        assert guard.wait(timeout=20) != 0, "the guard waits until the command is gone"
 
 
 def refs(checkout):
