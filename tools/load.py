@@ -138,15 +138,12 @@ def main():
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         made = scratch(Path(folder))
-        ask(made, "2 runs")
-        made.run("git", "checkout", "--quiet", ".")
-        made.run("dvc", "checkout", "--quiet")
-        if arguments.runs:
-            copy = scratch(Path(folder, "filled"))
-            fill(copy, arguments.runs)
-            ask(copy, f"{arguments.runs} runs")
         if arguments.experiments:
             run_queue(made, arguments.experiments)
+        ask(made, f"{published(made)} runs")
+        if arguments.runs:
+            fill(made, arguments.runs)
+            ask(made, f"{published(made)} runs")
 
 
 if __name__ == "__main__":
