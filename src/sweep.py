@@ -169,7 +169,7 @@ def connected(scheduler, workers):
         from distributed import Client, LocalCluster
     except ImportError:
         raise UserError("a sweep needs Dask: pip install 'distributed'") from None
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is told in our words
+    logging.disable()  # Dask's own words; what goes wrong is told in ours
     if scheduler:
         try:
             client = Client(scheduler, timeout=20)
@@ -282,12 +282,14 @@ def main():
     failed, stopped = {}, False
     if todo:
         done = len(experiments) - len(todo)
-        with (
-            connected(args.scheduler, args.workers) as client,
-            tqdm(total=len(experiments), initial=done, unit="exp", disable=None) as bar,
-        ):
-            failed, stopped = run_all(client, todo, job, bar)
-        fetch(job, args.sweep)
+        try:
+            with (
+                connected(args.scheduler, args.workers) as client,
+                tqdm(total=len(experiments), initial=done, unit="exp", disable=None) as bar,
+            ):
+                failed, stopped = run_all(client, todo, job, bar)
+        finally:
+            fetch(job, args.sweep)
         refs = finished(rev, experiments)
     for file in report(args.sweep, experiments, swept, refs, failed):
         print(file)

@@ -68,9 +68,12 @@ def draw(path, table, swept):
                         ax.fill_between(spread.index, spread["min"], spread["max"], color=color, alpha=0.2, linewidth=0)
                 if row == 0 and colored and any(ax.get_legend_handles_labels()[1]):
                     ax.legend()
-                low, high = table[key].min(), table[key].max()
-                if low > 0 and high / low >= 10:
+                ticks = sorted(table[key].unique())
+                if ticks[0] > 0 and ticks[-1] / ticks[0] >= 10:
                     ax.set_xscale("log")
+                if len(ticks) <= MOST_LINES:
+                    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+                    ax.minorticks_off()
                 ax.set(xlabel=key if row else "", ylabel="" if column else label)
         figure.suptitle(f"Median and range over {len(table) // table[swept].drop_duplicates().shape[0]} seeds")
         figures.save(figure, path, 150)
