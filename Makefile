@@ -12,7 +12,7 @@ all: .venv/installed  ## Build .venv, run the pipeline, show the results
 	@$(MAKE) --no-print-directory results
 
 results:  ## Show the results, and what to type next
-	@dvc metrics show --md --precision 4
+	@awk '/^\|/ {print; table = 1; next} table {exit}' reports/README.md
 	@printf '%s\n' '' \
 	  'Look at     reports/report.html' \
 	  'Compare     make compare, make ui' \
