@@ -258,12 +258,8 @@ def test_a_cluster_shares_servers_only(checkout, tmp_path):
         str(tmp_path / "art"),
     ]
     mlflow = [sys.executable, "-m", "mlflow", "server", "--workers", "1", *backend, "--port", server.rpartition(":")[2]]
-    with (
-        started(checkout, *mlflow, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"),
-        worker("one"),
-        worker("two"),
-    ):
-        with started(checkout, *scheduler, "--no-dashboard", cwd=tmp_path) as lost:
+    with started(checkout, *mlflow, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"):
+        with worker("one"), worker("two"), started(checkout, *scheduler, "--no-dashboard", cwd=tmp_path) as lost:
             with started(checkout, *command, MLFLOW_TRACKING_URI=server) as process:
                 pushed = ["git", "-C", str(tmp_path / "hub.git"), "for-each-ref", "refs/exps"]
                 until(lambda: checkout.run(*pushed).stdout, "an experiment is pushed")
@@ -272,13 +268,8 @@ def test_a_cluster_shares_servers_only(checkout, tmp_path):
         assert process.returncode == 1 and "the scheduler is lost" in output and "Traceback" not in output
         kept = refs(checkout)
         assert 1 <= len(kept) < 4
-    with (
-        started(checkout, *mlflow, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"),
-        started(checkout, *scheduler, "--no-dashboard", cwd=tmp_path),
-        worker("one"),
-        worker("two"),
-    ):
-        checkout.run(*command, MLFLOW_TRACKING_URI=server)
+        with worker("one"), worker("two"), started(checkout, *scheduler, "--no-dashboard", cwd=tmp_path):
+            checkout.run(*command, MLFLOW_TRACKING_URI=server)
         assert kept.items() <= refs(checkout).items() and len(refs(checkout)) == 4
         client = MlflowClient(server)
         number = client.get_experiment_by_name("spirals").experiment_id
