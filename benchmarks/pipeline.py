@@ -108,7 +108,7 @@ def commands(folder, changes, experiments):
     time_it("`dvc exp run`", "dvc", "exp", "run", "--set-param", "train_mlp.l2=0.003")
     run("git", "checkout", "--quiet", "--", ".", cwd=made)
     time_it("`dvc exp run --temp`", "dvc", "exp", "run", "--temp", "--set-param", "train_mlp.l2=0.004")
-    values = ",".join(str(0.005 + 0.001 * n) for n in range(QUEUED))
+    values = ",".join(f"{0.005 + 0.001 * n:.3f}" for n in range(QUEUED))
     time_it(f"queue {QUEUED} experiments", "dvc", "exp", "run", "--queue", "--set-param", f"train_mlp.l2={values}")
     time_it(f"run the {QUEUED}, two at a time", "dvc", "exp", "run", "--run-all", "--jobs", "2")
     return took
