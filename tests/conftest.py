@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,9 @@ from ruamel.yaml import YAML
 from spirals.params import load_params
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# A shell starts a job in the background with Ctrl-C ignored, and every child inherits that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Small enough for many pipelines in one test.
 SMALL = {

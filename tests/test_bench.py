@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.mark.slow
+@pytest.mark.bench
 def test_quick_benchmark_writes_table_and_chart(tmp_path):
     command = [sys.executable, ROOT / "benchmarks" / "bench.py", "--quick", "--output", tmp_path]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900)
