@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from itertools import product
 
 import pytest
 from ruamel.yaml import YAML
+from runs import free_port, mlflow_server
 
 import sweep
 import sweepworker
@@ -213,12 +213,6 @@ def test_runs_are_found_in_mlflow_by_the_name_of_the_sweep(checkout):
     assert (checkout.root / "reports/sweeps/s.png").stat().st_size > 10_000
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @needs_dask
 @pytest.mark.slow
 def test_a_cluster_shares_servers_only(checkout, tmp_path):
@@ -237,7 +231,7 @@ def test_a_cluster_shares_servers_only(checkout, tmp_path):
     assert "--repo" in refused()
     checkout.run("git", "remote", "add", "origin", str(tmp_path / "hub.git"))
     assert "MLflow server" in refused()
-    server = f"http://127.0.0.1:{free_port()}"
+    server = f"http://127.0.0.1:{free_port()}"  # nothing listens there yet
     assert "DVC remote" in refused(MLFLOW_TRACKING_URI=server)
     checkout.run("dvc", "remote", "add", "--default", "store", str(tmp_path / "store"))
     checkout.commit("remote")
@@ -251,14 +245,7 @@ def test_a_cluster_shares_servers_only(checkout, tmp_path):
         return started(checkout, *dask, "--no-dashboard", "--death-timeout", "60", cwd=folder)
 
     scheduler = [sys.executable, "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", str(port)]
-    backend = [
-        "--backend-store-uri",
-        f"sqlite:///{tmp_path}/server.db",
-        "--artifacts-destination",
-        str(tmp_path / "art"),
-    ]
-    mlflow = [sys.executable, "-m", "mlflow", "server", "--workers", "1", *backend, "--port", server.rpartition(":")[2]]
-    with started(checkout, *mlflow, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"):
+    with mlflow_server(tmp_path) as server:
         with worker("one"), worker("two"), started(checkout, *scheduler, "--no-dashboard", cwd=tmp_path) as lost:
             with started(checkout, *command, MLFLOW_TRACKING_URI=server) as process:
                 pushed = ["git", "-C", str(tmp_path / "hub.git"), "for-each-ref", "refs/exps"]
@@ -275,5 +262,5 @@ def test_a_cluster_shares_servers_only(checkout, tmp_path):
         number = client.get_experiment_by_name("spirals").experiment_id
         found = client.search_runs([number], "tags.`dvc.experiments` LIKE '%s-%'")
         assert sorted(run.data.params["model"] for run in found) == ["linear", "mlp", "mlp", "mlp", "mlp"]
-    checkout.run("dvc", "exp", "apply", "s-hidden_units=5")
+    checkout.run("dvc", "exp", "apply", "s-hidden_units=5", check=False)  # says that the data are not here
     assert "fetched" in checkout.run("dvc", "pull").stdout
