@@ -13,7 +13,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PUBLISHED = list(csv.DictReader((ROOT / "reference" / "published.csv").read_text().splitlines()))
 
 
-@pytest.mark.parametrize(("model", "rows", "accuracy"), [("linear", 20, "0.49"), ("mlp", 10, "0.98")])
+@pytest.mark.parametrize(
+    ("model", "rows", "accuracy"), [("linear", 20, "0.49"), pytest.param("mlp", 10, "0.98", marks=pytest.mark.slow)]
+)
 def test_published_losses(model, rows, accuracy, params, tmp_path):
     generate(params.generate, tmp_path)
     losses = {}
