@@ -5,7 +5,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 PARAMS = Path("params.yaml")
-LOCK = Path("dvc.lock")
 PUBLISHED = Path("reference/published.csv")
 PUBLISHED_PARAMS = Path("reference/published.yaml")
 REQUIREMENTS = Path("requirements.lock")
