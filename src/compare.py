@@ -12,7 +12,8 @@ import json
 import subprocess
 import sys
 
-import matplotlib.pyplot as plt
+from matplotlib import rc_context
+from matplotlib.figure import Figure
 
 from spirals import paths
 from spirals.errors import UserError, plain_errors
@@ -69,8 +70,9 @@ def chart(experiments, names):
     """Each varying parameter against the accuracy of both models: bytes of a PNG."""
     columns = min(COLUMNS, len(names))
     rows = -(-len(names) // columns)
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(rows, columns, figsize=(5 * columns, 3.6 * rows), squeeze=False, sharey=True)
+    with rc_context(STYLE):
+        figure = Figure(figsize=(5 * columns, 3.6 * rows), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False, sharey=True)
         for ax in axes.flat[len(names) :]:
             ax.axis("off")
         for ax, name in zip(axes.flat, names, strict=False):
@@ -86,7 +88,6 @@ def chart(experiments, names):
         figure.legend(handles, labels, loc="outside upper center", ncols=2)
         content = io.BytesIO()
         figure.savefig(content, dpi=110)
-        plt.close(figure)
     return content.getvalue()
 
 

@@ -1,7 +1,6 @@
 """Stage plot: what the others wrote, as pictures -> reports/figures/ and data/frames/."""
 
 import numpy as np
-from tqdm import tqdm
 
 from spirals import figures, movie, paths
 from spirals.errors import plain_errors
@@ -50,16 +49,16 @@ def draw_training(root, X, y, curves):
     """Each model at moments of its training: frames of the slider in MLflow, and the moving picture."""
     lim, points = figures.limit(X), movie.points_layer(X, y)
     for name, model in MODELS.items():
-        moments = {}
         snapshots = read_snapshots(root / paths.snapshots(name), name, len(np.unique(y)))
-        for snapshot in tqdm(snapshots, disable=None, leave=False, unit="moment"):
-            percent, rest = divmod(snapshot["permille"], 10)
-            iteration = snapshot["iteration"]
-            if iteration not in moments and (rest == 0 or name == MOVIE):
-                probabilities = figures.grid_probabilities(model, snapshot["weights"], lim, FRAME_CELLS)
-                moments[iteration] = {**snapshot, "pixels": movie.boundary_pixels(probabilities, points)}
-            if rest == 0:
-                movie.write_frame(root / paths.frame(name, percent), moments[iteration]["pixels"])
+        percents = {at["permille"] // 10: at["iteration"] for at in snapshots if at["permille"] % 10 == 0}
+        drawn = [at for at in snapshots if name == MOVIE or at["permille"] % 10 == 0]
+        moments = {at["iteration"]: at for at in drawn}  # a short training has several at one iteration
+        for at in moments.values():
+            probabilities = figures.grid_probabilities(model, at["weights"], lim, FRAME_CELLS)
+            at["pixels"] = movie.boundary_pixels(probabilities, points)
+        images = movie.with_palette([moments[iteration]["pixels"] for iteration in percents.values()])
+        for percent, image in zip(percents, images, strict=True):
+            movie.write_frame(root / paths.frame(name, percent), image)
         if name == MOVIE:
             movie.draw_movie(root / paths.LEARNING, name, list(moments.values()), curves[name])
 

@@ -74,13 +74,16 @@ def test_the_chart_has_a_panel_for_every_parameter(count, monkeypatch):
         }
         for value in (1, 9)
     ]
-    panels = []
-    monkeypatch.setattr(compare.plt, "close", lambda figure: panels.extend(ax for ax in figure.axes if ax.axison))
+    panels, savefig = [], compare.Figure.savefig
+
+    def seen(figure, *args, **settings):
+        panels.extend(ax for ax in figure.axes if ax.axison)
+        savefig(figure, *args, **settings)
+
+    monkeypatch.setattr(compare.Figure, "savefig", seen)
     image = Image.open(io.BytesIO(compare.chart(experiments, names)))
     assert [ax.get_xlabel() for ax in panels] == names
     for ax in panels:
         linear, net = (points.get_offsets().tolist() for points in ax.collections)
         assert linear == [[1, 50], [9, 50]] and net == [[1, 10], [9, 90]]
     assert image.width > image.height or count == 1
-    monkeypatch.undo()
-    compare.plt.close("all")

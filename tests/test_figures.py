@@ -48,9 +48,7 @@ def kept(monkeypatch):
     """Figures are handed over instead of saved: what was drawn, as Matplotlib's objects."""
     figures_drawn = []
     monkeypatch.setattr(figures, "save", lambda figure, path, dpi: figures_drawn.append(figure))
-    yield figures_drawn
-    for figure in figures_drawn:
-        figures.plt.close(figure)
+    return figures_drawn
 
 
 def test_every_figure_is_there_in_its_size(drawn):
@@ -110,10 +108,10 @@ def test_a_point_is_where_it_should_be_and_has_its_colour():
 
 def test_a_line_only_between_regions():
     nothing = np.zeros(0, int), np.zeros((0, 3)), np.zeros((0, 1))
-    even = movie.boundary_pixels(np.full((9, 9, 3), 1 / 3), nothing)
+    even = movie.boundary_pixels(np.full((3, 9, 9), 1 / 3), nothing)
     assert (even == even[0, 0]).all() and even.min() > 200
     left = np.linspace(0.9, 0.1, 9)
-    halves = movie.boundary_pixels(np.tile(np.stack([left, 1 - left], axis=-1), (9, 1, 1)), nothing)
+    halves = movie.boundary_pixels(np.stack([left, 1 - left])[:, None].repeat(9, axis=1), nothing)
     dark = np.nonzero((halves.max(axis=2) < 150).all(axis=0))[0]
     assert dark.size and abs(dark.mean() + 0.5 - movie.SIDE / 2) < 1 and dark.size <= 3
 
@@ -161,8 +159,8 @@ def test_a_region_has_the_colour_of_its_class_and_pales_towards_its_border():
 
 
 def test_leads_of_a_class_over_the_best_of_the_others():
-    leads = figures.leads(np.array([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8], [0.4, 0.4, 0.2]]))
-    assert leads == pytest.approx(np.array([[0.2, -0.2, -0.3], [-0.7, -0.7, 0.7], [0.0, 0.0, -0.2]]))
+    leads = figures.leads(np.array([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8], [0.4, 0.4, 0.2]]).T)
+    assert leads.T == pytest.approx(np.array([[0.2, -0.2, -0.3], [-0.7, -0.7, 0.7], [0.0, 0.0, -0.2]]))
 
 
 def test_boundaries_say_the_accuracy_and_mark_what_is_wrong(drawn, kept):
@@ -171,7 +169,7 @@ def test_boundaries_say_the_accuracy_and_mark_what_is_wrong(drawn, kept):
     right[:30] = False
     panel = {
         "name": "mlp",
-        "probabilities": np.tile([0.2, 0.7, 0.1], (20, 20, 1)),
+        "probabilities": np.full((3, 20, 20), np.array([0.2, 0.7, 0.1])[:, None, None]),
         "predicted": np.where(right, y, (y + 1) % 3),
         "accuracy": 0.9,
     }

@@ -5,9 +5,10 @@ needed. So Matplotlib draws what stands still, once; the rest is put together he
 numbers and portable arithmetic: the same bytes everywhere.
 """
 
-import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import get_data_path, rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from spirals.figures import MODEL_COLORS, STYLE, leads, scatter, tinted
@@ -33,22 +34,26 @@ def boundary_pixels(probabilities, points):
     Returns:
         Array of shape [SIDE, SIDE, 3] of bytes, row after row from the top.
     """
-    coarse = leads(probabilities)[::-1]
-    classes = coarse.shape[-1]
+    regions = leads(probabilities)[:, ::-1]
+    classes = len(regions)
+    shades = tinted(np.repeat(np.arange(classes), BANDS + 1), np.tile(np.arange(BANDS + 1) / BANDS, classes))
     best, margin = np.zeros((SIDE, SIDE), int), np.zeros((SIDE, SIDE))
-    for k in range(classes):
-        if coarse[..., k].max() > 0:
-            lead = enlarged(enlarged(coarse[..., k], axis=0), axis=1)
+    for k, lead in enumerate(regions):
+        if lead.max() > 0:
+            lead = enlarged(enlarged(lead, axis=1), axis=0)
             best[lead > margin] = k
             np.maximum(margin, lead, out=margin)
-    shades = tinted(np.repeat(np.arange(classes), BANDS + 1), np.tile(np.arange(BANDS + 1) / BANDS, classes))
-    pixels = shades[best * (BANDS + 1) + np.rint(margin * BANDS).astype(int)]
-    line = np.flatnonzero(ink := border(margin))
-    flat = pixels.reshape(-1, 3)
-    flat[line] *= 1 - (1 - DARK) * ink.ravel()[line, None]
+    shade = (best * (BANDS + 1) + np.rint(margin * BANDS).astype(int)).ravel()
+    pixels = np.take(as_bytes(shades), shade, axis=0)
+    line, ink = border(margin)
+    pixels[line] = as_bytes(shades[shade[line]] * (1 - (1 - DARK) * ink[:, None]))
     where, colors, alpha = points
-    flat[where] = flat[where] * (1 - alpha) + colors * alpha
-    return np.rint(pixels * 255).astype(np.uint8)
+    pixels[where] = as_bytes(pixels[where] / 255 * (1 - alpha) + colors * alpha)
+    return pixels.reshape(SIDE, SIDE, 3)
+
+
+def as_bytes(colors):
+    return np.rint(colors * 255).astype(np.uint8)
 
 
 def enlarged(values, axis):
@@ -60,22 +65,24 @@ def enlarged(values, axis):
 
 
 def border(margin):
-    """How much of each pixel the line covers where the margin falls to zero, 0 to 1."""
-    slope = np.zeros_like(margin)
-    for axis in (0, 1):
-        step = np.abs(np.diff(margin, axis=axis))
-        edge = np.zeros_like(np.take(step, [0], axis))
-        steepest = np.maximum(np.concatenate([step, edge], axis), np.concatenate([edge, step], axis))
-        slope += steepest * steepest
-    slope = np.sqrt(slope)
-    level = slope < 1e-12  # no line there: all classes may be equally probable, as where no hidden unit is on
-    return np.where(level, 0, np.clip(1.3 - margin / np.where(level, 1, slope), 0, 1))
+    """The line where the margin falls to zero: the pixels that it touches, and how much of each it covers, 0 to 1."""
+    square = np.zeros_like(margin)  # of the slope
+    for plane, along in ((margin, square), (margin.T, square.T)):
+        step = np.abs(plane[1:] - plane[:-1])
+        steepest = np.zeros_like(plane)
+        steepest[:-1] = step
+        np.maximum(steepest[1:], step, out=steepest[1:])
+        along += steepest * steepest
+    # No line where the margin is level: all classes may be equally probable, as where no hidden unit is on.
+    line = np.flatnonzero((margin * margin < 1.69 * square) & (square > 1e-24))
+    ink = 1.3 - margin.ravel()[line] / np.sqrt(square.ravel()[line])
+    return line, np.clip(ink, 0, 1)
 
 
 def points_layer(X, y):
     """The points as Matplotlib draws them: the pixels that they cover, their colours, and how much."""
-    with plt.rc_context(STYLE):
-        figure = plt.figure(figsize=(SIDE / 100, SIDE / 100), dpi=100, layout="none", facecolor="none")
+    with rc_context(STYLE):
+        figure = Figure(figsize=(SIDE / 100, SIDE / 100), dpi=100, facecolor="none")
         ax = figure.add_axes((0, 0, 1, 1))
         scatter(ax, X, y)
         ax.axis("off")
@@ -85,11 +92,10 @@ def points_layer(X, y):
 
 
 def rendered(figure):
-    """Pixels of a figure, array of shape [height, width, 4] of bytes; closes it."""
-    figure.canvas.draw()
-    pixels = np.array(figure.canvas.buffer_rgba())
-    plt.close(figure)
-    return pixels
+    """Pixels of a figure, array of shape [height, width, 4] of bytes."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())
 
 
 def draw_movie(path, name, moments, curve):
@@ -103,12 +109,10 @@ def draw_movie(path, name, moments, curve):
         curve: iteration, loss, accuracy, array of shape [points, 3].
     """
     still, place = curve_picture(name, curve)
-    font = ImageFont.truetype(
-        f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf", 20, layout_engine=ImageFont.Layout.BASIC
-    )
+    font = ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", 20, layout_engine=ImageFont.Layout.BASIC)
     frames = []
     for moment in moments:
-        frame = Image.fromarray(still)
+        frame = still.copy()
         frame.paste(Image.fromarray(moment["pixels"]), (LEFT, TOP))
         draw = ImageDraw.Draw(frame)
         draw.text((LEFT, TOP - 14), f"iteration {moment['iteration']:,}", "#222222", font, anchor="ls")
@@ -116,14 +120,17 @@ def draw_movie(path, name, moments, curve):
         column, row = place(moment["iteration"])
         draw.ellipse((column - 6, row - 6, column + 6, row + 6), MODEL_COLORS[name], "#222222", 2)
         frames.append(np.asarray(frame))
-    write_gif(path, frames, [6 * TURN, *[TURN] * (len(frames) - 2), HOLD])
+    first, *others = with_palette(frames)
+    milliseconds = [6 * TURN, *[TURN] * (len(frames) - 2), HOLD]
+    with replacing(path) as temporary:
+        first.save(temporary, save_all=True, append_images=others, duration=milliseconds, loop=0, optimize=True)
 
 
 def curve_picture(name, curve):
-    """What stands still, [HEIGHT, WIDTH, 3], and a function from an iteration to its pixel on the curve."""
+    """What stands still, as an image, and a function from an iteration to its pixel on the curve."""
     last = curve[-1, 0]
-    with plt.rc_context(STYLE):
-        figure = plt.figure(figsize=(WIDTH / 100, HEIGHT / 100), dpi=100, layout="none")
+    with rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH / 100, HEIGHT / 100), dpi=100)
         ax = figure.add_axes((500 / WIDTH, 78 / HEIGHT, 346 / WIDTH, (SIDE - 54) / HEIGHT))
         ax.set_xscale("function", functions=(lambda x: np.sqrt(np.maximum(x, 0)), np.square))
         ax.plot(curve[:, 0], curve[:, 1], color=MODEL_COLORS[name], linewidth=1)
@@ -131,7 +138,7 @@ def curve_picture(name, curve):
         ax.set_xticks([round(last * part) for part in (0, 0.01, 0.1, 0.25, 0.5, 1)])
         ax.xaxis.set_major_formatter("{x:,.0f}")
         ax.set_title(TITLES[name], loc="left")
-        still = rendered(figure)[..., :3]
+        still = Image.fromarray(rendered(figure)).convert("RGB")
 
     def place(iteration):
         column, row = ax.transData.transform((iteration, np.interp(iteration, curve[:, 0], curve[:, 1])))
@@ -140,29 +147,23 @@ def curve_picture(name, curve):
     return still, place
 
 
-def write_gif(path, frames, milliseconds):
-    """Writes frames, arrays [height, width, 3] of bytes, in the COLORS colours that cover most of them."""
-    codes = []  # 6 bits of each colour
-    for frame in frames:
-        red, green, blue = np.moveaxis(frame.astype(np.int32) >> 2, -1, 0)
-        codes.append(red << 12 | green << 6 | blue)
-    counts = sum(np.bincount(code.ravel(), minlength=64**3) for code in codes)
-    seen = np.flatnonzero(counts)
-    rgb = (np.stack([seen >> 12, seen >> 6 & 63, seen & 63], axis=1) * 255 + 31) // 63
-    kept = rgb[np.argsort(-counts[seen], kind="stable")[:COLORS]]
-    nearest = np.zeros(64**3, np.uint8)
-    for begin in range(0, len(seen), 1000):
-        part = slice(begin, begin + 1000)
-        nearest[seen[part]] = np.argmin(np.sum((rgb[part, None] - kept) ** 2, axis=2), axis=1)
-    images = []
-    for code in codes:
-        image = Image.fromarray(nearest[code]).convert("P")
-        image.putpalette(kept.astype(np.uint8).tobytes())
-        images.append(image)
-    with replacing(path) as temporary:
-        images[0].save(temporary, save_all=True, append_images=images[1:], duration=milliseconds, loop=0, optimize=True)
+def with_palette(pictures):
+    """Pictures, arrays [height, width, 3] of bytes, as images of the COLORS colours that cover most of them.
+
+    Pillow looks a colour up by six bits of its red, green and blue.
+    """
+    sample = np.concatenate([pixels[::4, ::4].reshape(-1, 3) for pixels in pictures]) >> 2
+    red, green, blue = sample.T.astype(int)
+    common = np.argsort(-np.bincount(red << 12 | green << 6 | blue, minlength=64**3), kind="stable")[:COLORS]
+    colors = np.stack([common >> 12, common >> 6 & 63, common & 63], axis=1)
+    palette = Image.new("P", (1, 1))
+    palette.putpalette((colors << 2).astype(np.uint8).tobytes())
+    images = [Image.fromarray(pixels).quantize(palette=palette, dither=Image.Dither.NONE) for pixels in pictures]
+    for image in images:
+        image.putpalette((colors * 255 // 63).astype(np.uint8).tobytes())
+    return images
 
 
-def write_frame(path, pixels):
+def write_frame(path, image):
     with replacing(path) as temporary:
-        Image.fromarray(pixels).save(temporary)
+        image.save(temporary)

@@ -4,6 +4,8 @@ import json
 import subprocess
 
 import pandas as pd
+from matplotlib import rc_context
+from matplotlib.figure import Figure
 from ruamel.yaml import YAML
 
 from spirals import figures, paths
@@ -46,12 +48,10 @@ def draw(path, table, swept):
         table: see `tabulate`.
         swept: keys of the parameters that have several values.
     """
-    plt = figures.plt
     models = [model for model in MODELS if any(not key.startswith("train_") or model in key for key in swept)]
-    with plt.rc_context(figures.STYLE):
-        figure, axes = plt.subplots(
-            2, len(swept), figsize=(5.2 * len(swept), 7.2), sharex="col", sharey="row", squeeze=False
-        )
+    with rc_context(figures.STYLE):
+        figure = Figure(figsize=(figures.PANEL * len(swept), 7.2), layout="constrained")
+        axes = figure.subplots(2, len(swept), sharex="col", sharey="row", squeeze=False)
         for column, key in enumerate(swept):
             others = [other for other in swept if other != key]
             groups = list(table.groupby(others)) if others else [((), table)]
