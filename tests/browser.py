@@ -9,6 +9,7 @@ import urllib.request
 from pathlib import Path
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+LEFT, RIGHT = "\ue012", "\ue014"  # keys (W3C WebDriver)
 MISSING = CHROMIUM is None or shutil.which("chromedriver") is None
 ARGUMENTS = [
     "--headless=new",

@@ -17,7 +17,7 @@ import browser
 import pytest
 from conftest import ROOT, SMALL, set_params
 from mlflow import MlflowClient
-from runs import all_complete, md5, mlflow_server, serving
+from runs import STEPS, all_complete, md5, mlflow_server, serving
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
@@ -144,15 +144,24 @@ def test_killed_at_any_moment_and_published_again_is_one_complete_run(made, tmp_
         assert len(all_complete(store_in(folder).uri)) == 1, moment
 
 
-def test_pictures_half_replaced_are_not_taken_for_the_old_ones(made, tmp_path):
-    (result, _) = read_results(*made)
-    others = [tmp_path / picture.name for picture in result.pictures]
+def with_other_pictures(result, folder):
+    """The same result with other pictures, and with a frame of another moment."""
+    folder.mkdir()
+    others = [folder / picture.name for picture in result.pictures]
     for other in others:
         other.write_bytes(b"another picture")
-    store = store_in(tmp_path)
+    frame = shutil.copy(result.frames[0], folder / "033.png")
+    return dataclasses.replace(result, pictures=others, frames=[frame, *result.frames[1:9]], pictures_digest="another")
+
+
+def test_pictures_half_replaced_are_not_taken_for_the_old_ones(made, tmp_path):
+    (result, _), store = read_results(*made), store_in(tmp_path / "store")
+    other = with_other_pictures(result, tmp_path / "other")
     assert ended(start(lambda: publish([result], SOURCE, store))) == 0
-    other = dataclasses.replace(result, pictures=others, pictures_digest="another")
-    assert is_killed_at(20, tmp_path, lambda _: publish([other], SOURCE, store))
+    assert is_killed_at(20, store.folder.parent, lambda _: publish([other], SOURCE, store))
+    (files,) = store.folder.rglob("artifacts/boundary_linear.png")
+    assert files.read_bytes() == b"another picture"
+    assert len(list(files.parent.glob("images/*"))) < 18
     assert ended(start(lambda: publish([result], SOURCE, store))) == 0
     (run,) = all_complete(store.uri)
     for picture in result.pictures:
@@ -172,38 +181,42 @@ def test_three_checkouts_at_one_server_at_once_make_one_run_for_each_result(made
     children = [start(lambda store=store: publish(results, SOURCE, store)) for store in stores]
     assert [ended(child) for child in children] == [0] * 3
     assert len(all_complete(server, "at-once")) == 2
+    # The pictures are replaced there too, and frames of other moments do not stay.
+    publish([with_other_pictures(result, tmp_path / result.model) for result in results], SOURCE, stores[0])
+    publish(results, SOURCE, stores[0])
+    assert len(all_complete(server, "at-once")) == 2
 
 
-def test_a_lock_left_at_the_server_by_a_killed_publisher(made, server, tmp_path, monkeypatch):
-    results = read_results(*made)
-    own, other = (at_server(server, tmp_path / name, "left") for name in ("one", "two"))
-    monkeypatch.setattr(tracking, "PATIENCE", 10)
+def test_a_lock_left_at_the_server_by_a_killed_publisher(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(tracking, "PATIENCE", 4)
+    client, own, other = MlflowClient(server, server), tmp_path / "one", tmp_path / "two"
+
+    def killed():
+        with tracking._alone_at(client, "left", own):
+            os.kill(os.getpid(), signal.SIGKILL)
+
     took = []
-    for store in (own, other):
-        with monkeypatch.context() as patch:
-            patch.setattr(tracking, "_publish", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-            assert ended(start(lambda: publish(results, SOURCE, own))) == signal.SIGKILL
+    for folder in (own, other):
+        assert ended(start(killed)) == signal.SIGKILL
         begin = time.monotonic()
-        assert ended(start(lambda store=store: publish(results, SOURCE, store))) == 0
-        took.append(time.monotonic() - begin)
-    assert took[1] > 10  # only its own lock is known to be nobody's
-    assert took[0] < took[1]
-    assert len(all_complete(server, "left")) == 2
+        with tracking._alone_at(client, "left", folder):
+            took.append(time.monotonic() - begin)
+    assert took[0] < 4 <= took[1]  # only its own lock is known to be nobody's
 
 
-def with_accuracy(result, accuracy):
+def like(result, accuracy, number):
     """Another result, with this accuracy on fresh points."""
-    metrics = {**result.metrics, "test_accuracy": accuracy}
-    return dataclasses.replace(result, metrics=metrics, digest=hashlib.sha256(str(accuracy).encode()).hexdigest())
+    metrics, digest = {**result.metrics, "test_accuracy": accuracy}, hashlib.sha256(repr((accuracy, number)).encode())
+    return dataclasses.replace(result, metrics=metrics, digest=digest.hexdigest())
 
 
 def test_champion_moves_only_to_a_better_model(made, tmp_path):
     (result, _), store, champions = read_results(*made), store_in(tmp_path), []
-    for accuracy in (0.5, 0.75, 0.625, 0.5, 0.75, 0.875):
-        publish([with_accuracy(result, accuracy)], SOURCE, store)
+    for accuracy, number in [(0.5, 1), (0.75, 1), (0.625, 1), (0.5, 1), (0.75, 1), (0.75, 2), (0.875, 1)]:
+        publish([like(result, accuracy, number)], SOURCE, store)
         version = MlflowClient(store.uri).get_model_version_by_alias("spirals", "champion")
         champions.append((int(version.version), float(version.tags["test_accuracy"])))
-    assert champions == [(1, 0.5), (2, 0.75), (2, 0.75), (2, 0.75), (2, 0.75), (3, 0.875)]
+    assert champions == [(1, 0.5), *[(2, 0.75)] * 5, (3, 0.875)]
 
 
 def test_the_model_predicts_what_evaluate_counted_here_and_served(made, tmp_path, monkeypatch):
@@ -252,13 +265,13 @@ print(json.dumps([mlflow.pyfunc.load_model("models:/" + name).predict(points).to
 
 
 @pytest.mark.skipif(browser.MISSING, reason="needs chromium and chromedriver (Debian: chromium, chromium-driver)")
-def test_the_charts_tell_the_story_in_a_browser(made, tmp_path):
-    store = store_in(tmp_path)
+def test_the_charts_tell_the_story_in_a_browser(made, server, tmp_path):
+    store = at_server(server, tmp_path, "charts")
     published = publish(read_results(*made), SOURCE, store)
     number = published.popitem()[1]["experiment_id"]
-    runs = {run.info.run_name.split()[0]: run for run in all_complete(store.uri)}
-    with serving(tmp_path, "ui") as address, browser.Browser(1900, 1300) as page:
-        page.open(f"{address}/#/experiments/{number}/{CHARTS}")
+    runs = {run.info.run_name.split()[0]: run for run in all_complete(server, "charts")}
+    with browser.Browser(1900, 1300) as page:
+        page.open(f"{server}/#/experiments/{number}/{CHARTS}")
         page.wait("document.querySelectorAll('.js-plotly-plot').length == 5 && document.images.length >= 2")
 
         # Both models in every chart: curves over one another, final values as bars.
@@ -278,9 +291,12 @@ def test_the_charts_tell_the_story_in_a_browser(made, tmp_path):
         for run in runs.values():
             assert run.info.run_name in page.text()
 
-        # The slider has an image of each model; moving it is not tested yet.
-        images = "[...document.images].filter(image => image.src.includes('boundary%2Bstep%2B0%2B'))"
-        page.wait(f"{images}.length == 2 && {images}.every(image => image.naturalWidth > 0)")
-        for run in runs.values():
-            assert page.script(f"return {images}.some(image => image.src.includes('{run.info.run_id}'))")
-        assert "No image" not in page.text()
+        # The slider shows an image of each model, at its first step, its last and one between.
+        for keys, step in [("", 0), (browser.RIGHT * (len(STEPS) - 1), 100), (browser.LEFT, 80)]:
+            page.type("[role=slider]", keys)
+            images = f"[...document.images].filter(image => image.src.includes('boundary%2Bstep%2B{step}%2B'))"
+            page.wait(f"{images}.length == 2 && {images}.every(image => image.naturalWidth > 0)")
+            for run in runs.values():
+                assert page.script(f"return {images}.some(image => image.src.includes('{run.info.run_id}'))")
+            assert "No image" not in page.text()
+        page.screenshot(tmp_path / "slider.png")

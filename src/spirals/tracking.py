@@ -32,6 +32,7 @@ from filelock import FileLock
 from mlflow import MlflowClient, MlflowException
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param
 from mlflow.models import Model, ModelSignature
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.types import Schema, TensorSpec
 from PIL import Image
 from sqlalchemy.exc import SQLAlchemyError
@@ -146,6 +147,8 @@ def _publish(client, number, registry, result, source):
         client.log_inputs(run_id, [_dataset(result)])
     if tags.get(PICTURES) != result.pictures_digest:
         client.set_tag(run_id, PICTURES, "")  # from here to the end they are old and new
+        if PICTURES in tags:  # frames of moments that are no longer drawn would stay
+            get_artifact_repository(run.info.artifact_uri).delete_artifacts("images")
         _log_files(client, run_id, start, result)
         client.set_tag(run_id, PICTURES, result.pictures_digest)
     names = tags.get(EXPERIMENTS, "").split()
