@@ -33,7 +33,7 @@ from spirals.models import MLP  # noqa: E402
 BASE = {"points": 100, "hidden": 100, "classes": 3}
 GROWTH = {"points": [100, 1000, 10_000], "hidden": [10, 100, 1000], "classes": [3, 10, 30]}
 TITLES = {"points": "points per class", "hidden": "hidden units", "classes": "classes"}
-OURS, LOOP = list(PEERS)[:2]
+OURS, _, LOOP = list(PEERS)[:3]
 TOLERANCE = 1e-4  # of the loss, relative; a bit in the last place grows to some 1e-6 in 10,000 iterations
 SMALL = {"train_mlp.iterations": 50, "plot.grid": 40, "plot.dpi": 60, "evaluate.points_per_class": 20}
 FEW = {"train_linear.iterations": 5, "train_mlp.iterations": 5}

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from contextlib import suppress
 
 import numpy as np
 from tqdm import tqdm
@@ -13,6 +14,7 @@ from spirals.models import MODELS
 from spirals.params import load_params
 from spirals.training import Diverged, train
 
+COMPILE_FROM = 2e8  # points times hidden units times iterations: NumPy then loses more than the 2 s of compiling
 PRINT_EVERY = {"linear": 10, "mlp": 1000}  # the case study's own
 
 
@@ -32,7 +34,7 @@ def train_model(name, params, root, report=lambda iteration, loss: None):
         UserError: the training diverged; the curve up to there is kept.
     """
     X, y = read_points(root / paths.DATA)
-    model = MODELS[name]
+    model = fastest(name, params, len(X))
     weights = model.initialize(X.shape[1], int(y.max()) + 1, params)
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # Diverged says it in plain words
@@ -50,6 +52,16 @@ def train_model(name, params, root, report=lambda iteration, loss: None):
     write_json(root / paths.snapshots(name), snapshots)
     write_csv(root / paths.curve(name), paths.CURVE_HEADER, curve)
     return curve
+
+
+def fastest(name, params, points):
+    """The model; its compiled form, which gives the same bytes, if Numba is there and the work is worth it."""
+    if name == "mlp" and points * params.hidden_units * params.iterations >= COMPILE_FROM:
+        with suppress(ImportError, RuntimeError):  # no Numba, or no folder where it may keep what it compiled
+            from spirals.compiled import CompiledMLP
+
+            return CompiledMLP
+    return MODELS[name]
 
 
 def _stable(params):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import restatement
 
-from spirals.models import MLP, MODELS, Linear, accuracy, loss, score_gradient, softmax
+from spirals.models import MLP, MODELS, Linear, accuracy, loss, softmax
 from spirals.training import SNAPSHOTS, Diverged, gradient_descent, train
 
 SHAPES = [(5, 2, 2, 1), (30, 2, 3, 7), (40, 2, 11, 20), (7, 9, 4, 3)]  # points, inputs, classes, hidden units
@@ -29,7 +29,7 @@ def test_gradient_matches_differences(model, shape):
     X, y, classes, params = problem(shape)
     weights = model.initialize(X.shape[1], classes, params)
     scores, hidden = model.forward(weights, X)
-    gradients = model.backward(weights, X, hidden, score_gradient(scores, y))
+    gradients = model.backward(weights, X, hidden, model.score_gradient(scores, y))
     assert gradients.keys() == weights.keys()
     h = 1e-6
     for name, gradient in gradients.items():

@@ -16,7 +16,7 @@ from generate import generate
 from spirals import paths
 from spirals.errors import UserError
 from spirals.files import read_curve, read_points, read_snapshots, read_weights
-from spirals.models import MODELS, loss, regularized, score_gradient, softmax
+from spirals.models import MODELS, loss, regularized, softmax
 from spirals.params import Params, load_params
 from train import train_model
 
@@ -123,7 +123,7 @@ def check_gradient(model, weights, X, y, section):
         return loss(moved, model.forward(moved, X)[0], y, l2)
 
     scores, hidden = model.forward(point, X)
-    gradients = model.backward(point, X, hidden, score_gradient(scores, y))
+    gradients = model.backward(point, X, hidden, model.score_gradient(scores, y))
     for name in regularized(point):
         gradients[name] = gradients[name] + l2 * point[name]
     slope = sum(np.sum(gradients[name] * direction[name]) for name in point)

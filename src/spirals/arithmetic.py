@@ -32,6 +32,7 @@ np.empty(30_000_000 // 8)
 np.setbufsize(512)
 
 SHORT = 8  # terms; a sum of so many is taken one after another
+PART = 128  # terms; a longer pairwise sum is halved
 BLOCK = 2**15  # numbers: 256 KiB
 
 
@@ -86,7 +87,7 @@ def _sum_products(a, b):
     in eight interleaved parts.
     """
     terms = len(a)
-    if terms > 128:
+    if terms > PART:
         half = terms // 2 - terms // 2 % 8
         return _sum_products(a[:half], b[:half]) + _sum_products(a[half:], b[half:])
     whole = terms - terms % 8
@@ -112,7 +113,7 @@ def sum_points(a):
 
 
 # 1/n! from n = 16 down to 2: for |r| <= ln(2)/2 the next term is below 2**-70.
-_EXP_SERIES = [np.array(1.0 / math.factorial(n)) for n in range(16, 1, -1)]
+EXP_SERIES = [np.array(1.0 / math.factorial(n)) for n in range(16, 1, -1)]
 
 
 def exp(x):
@@ -130,8 +131,8 @@ def exp(x):
     x = np.minimum(np.maximum(x, -746.0), 710.0)
     k = np.rint(x * (1.0 / (LN2_HIGH + LN2_LOW)))
     r = (x - k * LN2_HIGH) - k * LN2_LOW
-    series = np.full_like(r, _EXP_SERIES[0])
-    for coefficient in _EXP_SERIES[1:]:
+    series = np.full_like(r, EXP_SERIES[0])
+    for coefficient in EXP_SERIES[1:]:
         series *= r
         series += coefficient
     series *= r

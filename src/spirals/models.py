@@ -11,7 +11,19 @@ from spirals.arithmetic import exp, log, matmul, sum_points
 from spirals.data import standard_normal
 
 
-class Linear:
+class Classifier:
+    """What both have in common: a softmax of the scores."""
+
+    @staticmethod
+    def score_gradient(scores, y):
+        """Gradient of the data loss on the scores: (p_k - 1(y = k)) / N, of shape [N, K]."""
+        dscores = softmax(scores)
+        dscores[np.arange(len(y)), y] -= 1
+        dscores /= len(y)
+        return dscores
+
+
+class Linear(Classifier):
     """Softmax classifier with linear scores (case study, "Training a Softmax Linear Classifier")."""
 
     @staticmethod
@@ -32,7 +44,7 @@ class Linear:
         return {"W": matmul(X.T, dscores), "b": sum_points(dscores)}
 
 
-class MLP:
+class MLP(Classifier):
     """Net with one hidden layer of ReLU units (case study, "Training a Neural Network")."""
 
     @staticmethod
@@ -115,14 +127,6 @@ def loss(weights, scores, y, l2):
     data_loss = -np.sum(logprobs) / len(y)
     reg_loss = sum(0.5 * l2 * np.sum(weights[name] * weights[name]) for name in regularized(weights))
     return float(data_loss + reg_loss)
-
-
-def score_gradient(scores, y):
-    """Gradient of the data loss on the scores: (p_k - 1(y = k)) / N, of shape [N, K]."""
-    dscores = softmax(scores)
-    dscores[np.arange(len(y)), y] -= 1
-    dscores /= len(y)
-    return dscores
 
 
 def regularized(weights):

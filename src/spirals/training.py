@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from spirals.models import accuracy, loss, regularized, score_gradient
+from spirals.models import accuracy, loss, regularized
 
 # Moments of the training, in thousandths of it, at which the weights are kept: close together
 # at the start, where the boundary moves. All are frames of the moving picture; those at whole
@@ -40,7 +40,7 @@ def gradient_descent(model, weights, X, y, params):
     for iteration in range(params.iterations):
         scores, hidden = model.forward(weights, X)
         yield iteration, scores
-        gradients = model.backward(weights, X, hidden, score_gradient(scores, y))
+        gradients = model.backward(weights, X, hidden, model.score_gradient(scores, y))
         for name in regularized(weights):
             gradients[name] += params.l2 * weights[name]
         for name in weights:

@@ -1,0 +1,68 @@
+"""The compiled net gives the bytes of the NumPy form, and is chosen where it pays."""
+
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from spirals.data import make_spirals
+from spirals.models import MLP
+from spirals.params import load_params
+from spirals.training import gradient_descent
+from train import fastest
+
+pytestmark = pytest.mark.slow
+
+# Points per class, classes, hidden units: sums of few terms, of one part, and of many parts with a rest.
+SHAPES = [(1, 2, 1), (4, 2, 8), (5, 2, 9), (100, 3, 100), (50, 12, 131), (333, 5, 128), (7, 3, 1111)]
+
+
+def trained(model, shape, iterations=15):
+    """The bytes of the scores of every iteration, and of the weights at the end."""
+    points, classes, hidden = shape
+    X, y = make_spirals(points, classes, 0.2, 0)
+    params = SimpleNamespace(seed=1, skip_draws=0, weight_scale=0.5, hidden_units=hidden)
+    params.iterations, params.learning_rate, params.l2 = iterations, 1.0, 1e-3
+    weights = MLP.initialize(2, classes, params)
+    scores = [scores.tobytes() for _, scores in gradient_descent(model, weights, X, y, params)]
+    return scores, {name: value.tobytes() for name, value in weights.items()}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_same_bytes(shape):
+    from spirals.compiled import CompiledMLP
+
+    assert trained(CompiledMLP, shape) == trained(MLP, shape)
+
+
+@pytest.mark.parametrize("processor", [{"NUMBA_CPU_NAME": "generic"}, {"NUMBA_OPT": "0"}])
+def test_same_bytes_however_it_is_compiled(processor, tmp_path):
+    """For the least of processors, without vector instructions beyond those that all have; and not optimized."""
+    code = "import test_compiled as t; from spirals.compiled import CompiledMLP as c; "
+    code += "assert all(t.trained(c, shape) == t.trained(t.MLP, shape) for shape in t.SHAPES[2:5])"
+    path = os.pathsep.join(str(ROOT / name) for name in ("tests", "src"))
+    environment = {**os.environ, **processor, "PYTHONPATH": path, "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_exponential_of_any_number_up_to_zero():
+    from spirals.arithmetic import exp
+    from spirals.compiled import exp as compiled
+
+    x = -np.concatenate([np.geomspace(1e-300, 1e300, 2000), np.linspace(0, 760, 5000), [0.0, np.inf]])
+    assert np.array([compiled(value) for value in x]).tobytes() == exp(x).tobytes()
+
+
+def test_it_is_chosen_for_long_trainings_where_numba_is(monkeypatch):
+    params = load_params(ROOT).train_mlp
+    points = 300
+    assert fastest("mlp", params, points).__name__ == "CompiledMLP"
+    assert fastest("mlp", params, 30) is MLP
+    monkeypatch.delitem(sys.modules, "spirals.compiled")
+    monkeypatch.setitem(sys.modules, "numba", None)
+    assert fastest("mlp", params, points) is MLP
