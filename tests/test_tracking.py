@@ -11,12 +11,15 @@ import sys
 import time
 import traceback
 import urllib.request
+from importlib.metadata import version
 from pathlib import Path
 
 import browser
 import pytest
 from conftest import ROOT, SMALL, set_params
 from mlflow import MlflowClient
+from mlflow.models import Model
+from mlflow.pyfunc import get_model_dependencies
 from runs import STEPS, all_complete, md5, mlflow_server, serving
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
@@ -238,6 +241,16 @@ def test_the_model_predicts_what_evaluate_counted_here_and_served(made, tmp_path
 
     runs = all_complete(store.uri)
     models = {run.data.params["model"]: run.outputs.model_outputs[0].model_id for run in runs}
+
+    # Described so that MLflow knows what to give it, and what it needs.
+    for name in models.values():
+        described = Model.load(f"models:/{name}")
+        assert described.signature.inputs.to_dict() == [
+            {"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": (-1, 2)}}
+        ]
+        assert described.load_input_example(f"models:/{name}").shape == (2, 2)
+        needed = Path(get_model_dependencies(f"models:/{name}")).read_text()
+        assert needed == f"mlflow=={version('mlflow')}\nnumpy=={version('numpy')}\n"
 
     # Loaded where nothing of this project can be imported, and where a word on stderr is an error.
     load = """

@@ -17,6 +17,7 @@ os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 import colorsys
 import json
+import platform
 import re
 import shutil
 import socket
@@ -24,29 +25,26 @@ import tempfile
 import time
 import uuid
 from contextlib import chdir, contextmanager, nullcontext, suppress
+from importlib.metadata import version
 from pathlib import Path
 
 import mlflow
-import numpy as np
 from filelock import FileLock
 from mlflow import MlflowClient, MlflowException
-from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param
-from mlflow.models import Model, ModelSignature
+from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param, RunTag
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-from mlflow.types import Schema, TensorSpec
 from PIL import Image
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from spirals import paths
 from spirals.errors import UserError
-from spirals.files import read_curve, replacing
+from spirals.files import read_curve, replacing, write_json, write_text
 from spirals.store import COMPLETE, DIGEST, EXPERIMENTS, FOLDER, PICTURES, mend_moved
 
 PATIENCE = 120  # seconds until another publisher that shows no progress is taken for dead
-SIGNATURE = ModelSignature(
-    inputs=Schema([TensorSpec(np.dtype(float), (-1, 2))]),
-    outputs=Schema([TensorSpec(np.dtype(np.int64), (-1,))]),
-)
+EXAMPLE = [[0.5, 0.5], [-0.5, 0.5]]
 
 
 def publish(results, source, store):
@@ -87,11 +85,18 @@ def _create_database(store):
     """Makes the tables of a new database, aside, and puts the whole file in place.
 
     MLflow makes them in place, where two at once, or a kill half-way, leave a database
-    that never works again.
+    that never works again. It commits 70 times; that none of them waits for the disk
+    saves a second or more.
     """
+
+    def hurry(connection, _):
+        connection.execute("PRAGMA synchronous = OFF")
+
     if not store.file.exists():
+        event.listen(Engine, "connect", hurry)
         with replacing(store.file) as temporary, chdir(store.file.parent):
             MlflowClient(f"sqlite:///{temporary}").search_experiments()
+        event.remove(Engine, "connect", hurry)
 
 
 @contextmanager
@@ -139,10 +144,10 @@ def _experiment_id(client, store):
 
 
 def _publish(client, number, registry, result, source):
-    run, new = _find_or_create(client, number, result, source)
+    run = _find_or_create(client, number, result, source)
     run_id, start, tags = run.info.run_id, run.info.start_time, run.data.tags
-    if COMPLETE not in tags:
-        model_id = _log_model(client, number, run_id, result)
+    if new := COMPLETE not in tags:
+        model_id = _log_model(client, run, result)
         _log_values(client, run_id, start, result, model_id)
         client.log_inputs(run_id, [_dataset(result)])
     if tags.get(PICTURES) != result.pictures_digest:
@@ -150,29 +155,29 @@ def _publish(client, number, registry, result, source):
         if PICTURES in tags:  # frames of moments that are no longer drawn would stay
             get_artifact_repository(run.info.artifact_uri).delete_artifacts("images")
         _log_files(client, run_id, start, result)
-        client.set_tag(run_id, PICTURES, result.pictures_digest)
-    names = tags.get(EXPERIMENTS, "").split()
-    if source["experiment"] and source["experiment"] not in names:
-        client.set_tag(run_id, EXPERIMENTS, " ".join([source["experiment"], *names])[:5000])
-    if COMPLETE not in tags:
+    if new:
         _crown(client, registry, run_id, model_id, result.metrics["test_accuracy"])
         client.set_terminated(run_id, "FINISHED")
-        client.set_tag(run_id, COMPLETE, "true")
-    return {"run_id": run_id, "experiment_id": number, "new": new or COMPLETE not in tags}
+    done = {PICTURES: result.pictures_digest, COMPLETE: "true"}
+    if source["experiment"]:
+        names = dict.fromkeys([source["experiment"], *tags.get(EXPERIMENTS, "").split()])
+        done[EXPERIMENTS] = " ".join(names)[:5000]
+    client.log_batch(run_id, tags=[RunTag(key, value) for key, value in done.items()])
+    return {"run_id": run_id, "experiment_id": number, "new": new}
 
 
 def _find_or_create(client, number, result, source):
-    """The run of a result, and whether it is new."""
-    runs = client.search_runs([number], f"tags.`{DIGEST}` = '{result.digest}'")
-    if runs:
-        return runs[0], False
+    """The run of a result."""
+    if runs := client.search_runs([number], f"tags.`{DIGEST}` = '{result.digest}'"):
+        return runs[0]
     origin = "no-git"
     tags = {DIGEST: result.digest, "mlflow.runColor": _color(result), "git.dirty": str(source["dirty"]).lower()}
     tags |= {f"dvc.md5.{path}": value for path, value in result.hashes.items()}
+    tags["mlflow.loggedImages"] = "true"
     if source["commit"]:
         tags["mlflow.source.git.commit"] = source["commit"]
         origin = source["commit"][:7] + source["dirty"] * f"-dirty-{result.digest[:4]}"
-    return client.create_run(number, tags=tags, run_name=f"{result.model} {source['experiment'] or origin}"), True
+    return client.create_run(number, tags=tags, run_name=f"{result.model} {source['experiment'] or origin}")
 
 
 def _color(result):
@@ -181,40 +186,71 @@ def _color(result):
     return "#" + bytes(int(255 * channel) for channel in colorsys.hls_to_rgb(hue, 0.4, 0.7)).hex()
 
 
-def _log_model(client, number, run_id, result):
+def _log_model(client, run, result):
     """The net as an MLflow model, once: one that is not ready was left by a publisher that died."""
+    number, run_id = run.info.experiment_id, run.info.run_id
     models = client.search_logged_models([number], f"source_run_id = '{run_id}'")
     model = models[0] if models else client.create_logged_model(number, result.model, run_id)
     if model.status != "READY":
-        package = Path(__file__).parent
         with tempfile.TemporaryDirectory() as folder:
-            mlflow.pyfunc.save_model(
-                f"{folder}/model",
-                mlflow_model=Model(model.artifact_location, run_id, model_uuid=model.model_id, model_id=model.model_id),
-                loader_module="spirals.served",
-                data_path=str(result.weights),
-                code_paths=[str(package)],
-                signature=SIGNATURE,
-                input_example=np.array([[0.5, 0.5], [-0.5, 0.5]]),
-                pip_requirements=[f"mlflow=={mlflow.__version__}", f"numpy=={np.__version__}"],
-            )
-            client.log_model_artifacts(model.model_id, f"{folder}/model")
+            _write_model(Path(folder), model, result)
+            client.log_model_artifacts(model.model_id, folder)
         client.finalize_logged_model(model.model_id, "READY")
-    outputs = client.get_run(run_id).outputs
-    if not (outputs and outputs.model_outputs):
+    if not (run.outputs and run.outputs.model_outputs):
         client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
     return model.model_id
 
 
+def _write_model(folder, model, result):
+    """The files of an MLflow model, as its documentation describes them.
+
+    `mlflow.pyfunc.save_model` writes the same in half a second: it imports pandas and
+    looks through all installed packages first.
+    """
+    code, python = Path(__file__).parent, platform.python_version()
+    shutil.copytree(code, folder / "code" / code.name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(result.weights, folder)
+    write_text(folder / "requirements.txt", f"mlflow=={version('mlflow')}\nnumpy=={version('numpy')}\n")
+    # JSON is YAML
+    write_json(folder / "python_env.yaml", {"python": python, "dependencies": ["-r requirements.txt"]})
+    write_json(folder / "input_example.json", EXAMPLE)
+    write_json(folder / "serving_input_example.json", {"inputs": EXAMPLE})
+    content = {
+        "flavors": {
+            "python_function": {
+                "loader_module": "spirals.served",
+                "code": "code",
+                "data": result.weights.name,
+                "env": {"virtualenv": "python_env.yaml"},
+                "python_version": python,
+            }
+        },
+        "signature": {"inputs": _tensor("float64", -1, 2), "outputs": _tensor("int64", -1)},
+        "saved_input_example_info": {
+            "artifact_path": "input_example.json",
+            "serving_input_path": "serving_input_example.json",
+            "type": "ndarray",
+        },
+        "model_id": model.model_id,
+        "run_id": model.source_run_id,
+        "mlflow_version": version("mlflow"),
+    }
+    write_json(folder / "MLmodel", content, indent=2)
+
+
+def _tensor(kind, *shape):
+    return json.dumps([{"type": "tensor", "tensor-spec": {"dtype": kind, "shape": shape}}])
+
+
 def _log_values(client, run_id, start, result, model_id):
     """Parameters, the curve by iteration, and the final values at step 0, where they become bars."""
-    client.log_batch(run_id, params=[Param(key, str(value)) for key, value in result.params.items()])
+    params = [Param(key, str(value)) for key, value in result.params.items()]
     points = [Metric(key, value, start, 0, model_id=model_id) for key, value in result.metrics.items()]
     for iteration, loss, accuracy in read_curve(result.curve).tolist():
         step = int(iteration)
         points += [Metric("loss", loss, start + step, step), Metric("accuracy", accuracy, start + step, step)]
-    for begin in range(0, len(points), 1000):
-        client.log_batch(run_id, metrics=points[begin : begin + 1000])
+    for begin in range(0, len(points), 900):  # a batch has room for 1000 values, these and the parameters
+        client.log_batch(run_id, points[begin : begin + 900], params)
 
 
 def _dataset(result):
@@ -239,7 +275,6 @@ def _log_files(client, run_id, start, result):
             shutil.copy(frame, f"{name}.png")
             Image.open(frame).save(f"{name}+compressed.webp", method=0)
         client.log_artifacts(run_id, folder)
-    client.set_tag(run_id, "mlflow.loggedImages", "true")
 
 
 def _crown(client, name, run_id, model_id, test_accuracy):
