@@ -1,10 +1,11 @@
-"""Before `dvc repro`: checks params.yaml, and removes spoiled objects from DVC's cache, so that they are made anew.
+"""Before `dvc repro`: checks params.yaml, and removes what DVC would believe wrongly, so that it is made anew.
 
 DVC sees nothing to do where a section was added to params.yaml that no stage reads, and
 it believes an object that is write-protected without reading it (dvc issue 5978): it
 hands it out for ever, even to a stage that has just written the right bytes. Every object
 is named after the MD5 of its bytes, so reading it tells. A cache that was moved out of
-`.dvc/cache` by a setting of DVC's own is not looked at.
+`.dvc/cache` by a setting of DVC's own is not looked at. The receipt of `track` says that
+the runs are published: it must not outlive the database that holds them.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ import re
 from spirals import paths
 from spirals.errors import plain_errors
 from spirals.params import load_params
+from spirals.store import configured_store
 
 
 def remove_spoiled(cache):
@@ -35,6 +37,9 @@ def remove_spoiled(cache):
 
 def main():
     load_params(paths.ROOT)
+    store = configured_store()
+    if store.file and not store.file.exists():
+        (paths.ROOT / paths.RECEIPT).unlink(missing_ok=True)
     for path in remove_spoiled(paths.ROOT / paths.CACHE):
         print(f"removed {paths.shown(path)}, which was spoiled: dvc repro makes it anew")
 

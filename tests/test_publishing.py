@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import Checkout
 from mlflow import MlflowClient
+from ruamel.yaml import YAML
 from runs import all_complete, free_port, md5, mlflow_server
 
 pytestmark = pytest.mark.slow
@@ -37,14 +38,32 @@ def ran(done):
 
 
 def experiments(checkout):
-    """Names in `dvc exp show`, with whether the experiment failed."""
+    """By name, what `dvc exp show` says of the experiments: params, metrics and more; None of one that failed."""
     shown = json.loads(checkout.run("dvc", "exp", "show", "--json").stdout)
     return {
-        experiment["name"]: experiment["revs"][0]["error"]
+        experiment["name"]: experiment["revs"][0]["data"]
         for baseline in shown
         if baseline["rev"] != "workspace"
         for experiment in baseline["experiments"] or []
     }
+
+
+def assert_lineage(checkout):
+    """The first two runs lead back to the commit, and to what dvc.lock says of its data and parameters."""
+    stages = YAML(typ="safe").load(checkout.root / "dvc.lock")["stages"]
+    written = {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
+    sections = stages["track"]["params"]["params.yaml"]
+    commit = checkout.run("git", "rev-parse", "HEAD").stdout.strip()
+    for run in all_complete(store(checkout)):
+        model = run.data.params["model"]
+        hashes = {key: value for key, value in run.data.tags.items() if key.startswith("dvc.md5.")}
+        files = ["data/spirals.csv", f"data/{model}.json", f"data/{model}_curve.csv"]
+        assert hashes == {f"dvc.md5.{file}": written[file] for file in files}
+        params = {f"data.{key}": value for key, value in sections["generate"].items()}
+        params |= {f"test.{key}": value for key, value in sections["evaluate"].items()} | sections[f"train_{model}"]
+        assert {key: float(value) for key, value in run.data.params.items() if key != "model"} == params
+        assert run.data.tags["mlflow.source.git.commit"] == commit
+        assert run.data.tags["git.dirty"] == "false"
 
 
 def found_by_name(uri, name):
@@ -55,7 +74,8 @@ def found_by_name(uri, name):
 
 
 def test_one_run_more_for_each_new_result_and_none_for_an_old_one(checkout):
-    checkout.run("dvc", "repro")
+    assert "iteration 0: loss" in checkout.run("dvc", "repro").stdout
+    assert_lineage(checkout)
     checkout.commit("results")
     first = ids(checkout)
     assert {model: len(runs) for model, runs in first.items()} == {"linear": 1, "mlp": 1}
@@ -63,16 +83,21 @@ def test_one_run_more_for_each_new_result_and_none_for_an_old_one(checkout):
     assert "track" in ran(checkout.run("dvc", "repro", "--force"))
     assert ids(checkout) == first
     assert "up to date" in checkout.run("dvc", "status").stdout
+    assert checkout.run("git", "status", "--porcelain").stdout == ""
 
     # A parameter changed, run, changed back, run; it is one of the net's, so the linear result is an old one.
     checkout.set_params({"train_mlp.hidden_units": 9})
-    checkout.run("dvc", "repro")
+    assert ran(checkout.run("dvc", "repro")) == ["train_mlp", "evaluate", "plot", *REBUILT]
     second = ids(checkout)
     assert second["linear"] == first["linear"] and len(second["mlp"]) == 2
+    (changed,) = second["mlp"] - first["mlp"]
+    assert MlflowClient(store(checkout)).get_run(changed).data.tags["git.dirty"] == "true"
     checkout.set_params({"train_mlp.hidden_units": 8})
     assert ran(checkout.run("dvc", "repro")) == REBUILT
     assert ids(checkout) == second
     assert "up to date" in checkout.run("dvc", "status").stdout
+    checkout.run("git", "checkout", "--quiet", "params.yaml")
+    assert checkout.run("git", "status", "--porcelain").stdout == ""
 
     # The same experiment twice; the second time there is nothing to run, and its name is known to DVC only.
     for name in ("first-try", "second-try"):
@@ -94,11 +119,17 @@ def test_one_run_more_for_each_new_result_and_none_for_an_old_one(checkout):
     frames = {md5(frame) for frame in (checkout.root / "data/frames/linear").iterdir()}
     assert {md5(image) for image in (files / "images").glob("*.png")} == frames
 
-    # The store deleted.
+    # The store deleted: the database only, which `make` notices, and all of it.
+    (checkout.root / "mlflow.db").unlink()
+    assert ran(checkout.run("dvc", "repro")) == []
+    checkout.run("python", "src/verify.py")
+    assert ran(checkout.run("dvc", "repro")) == ["track"]
+    rebuilt = store(checkout).replace("/mlflow.db", "/./mlflow.db")  # MLflow, here, still has the old file open
+    assert sorted(run.data.params["model"] for run in all_complete(rebuilt)) == ["linear", "mlp"]
     (checkout.root / "mlflow.db").unlink()
     shutil.rmtree(checkout.root / "mlruns")
     assert ran(checkout.run("dvc", "repro")) == ["track"]
-    rebuilt = store(checkout).replace("/mlflow.db", "/./mlflow.db")  # MLflow, here, still has the old file open
+    rebuilt = rebuilt.replace("/./", "/././")
     assert sorted(run.data.params["model"] for run in all_complete(rebuilt)) == ["linear", "mlp"]
 
 
@@ -108,7 +139,11 @@ def test_queued_and_temporary_experiments_publish_to_the_store_of_the_main_check
     checkout.run("dvc", "exp", "run", "--run-all", "--jobs", "4")
     checkout.run("dvc", "exp", "run", "--temp", "--name", "apart", "--set-param", "train_mlp.hidden_units=12")
     names = experiments(checkout)
-    assert len(names) == 9 and not any(names.values())
+    assert len(names) == 9 and all(names.values())
+    used = [data["params"]["params.yaml"]["data"]["train_mlp"]["hidden_units"] for data in names.values()]
+    assert sorted(used) == [*widths, 12]
+    losses = {data["metrics"]["reports/metrics.json"]["data"]["mlp"]["train_loss"] for data in names.values()}
+    assert len(losses) == 9
     assert {model: len(runs) for model, runs in ids(checkout).items()} == {"linear": 1, "mlp": 9}
     for name in names:
         assert found_by_name(store(checkout), name) == {"linear", "mlp"}
@@ -156,6 +191,12 @@ def test_what_track_prints_and_how_little_it_imports(checkout):
     look = "import sys; sys.path.insert(0, 'src'); import track; track.main()"
     again = checkout.run("python", "-c", look + "; sys.exit({'mlflow', 'numpy'} & {*sys.modules} or None)")
     assert (again.stdout, again.stderr) == (done.stdout.replace("published", "was there"), "")
+    # Another experiment of MLflow, and a database that is deleted, have their own runs.
+    other = checkout.run("python", "src/track.py", MLFLOW_EXPERIMENT_NAME="other")
+    assert other.stdout.count("published") == len(all_complete(store(checkout), "other")) == 2
+    (checkout.root / "mlflow.db").unlink()
+    assert checkout.run("python", "src/track.py").stdout.count("published") == 2
+    assert len(all_complete(store(checkout).replace("/mlflow.db", "/./mlflow.db"))) == 2
 
 
 class Refusing(http.server.BaseHTTPRequestHandler):
@@ -210,6 +251,7 @@ def test_a_server_that_is_down_or_refuses_loses_nothing(checkout, tmp_path):
         assert ran(done) == ["track"]
         assert len(all_complete(address, "team/spirals")) == 2
         assert "up to date" in checkout.run("dvc", "status").stdout
+    assert len(list((tmp_path / "kept").rglob("loss_*.png"))) == 2  # the server's part, and not of the checkout
     assert not (checkout.root / "mlflow.db").exists()
     kept = [file for folder in (tmp_path / "kept", checkout.root / "mlruns") for file in folder.rglob("*")]
     for file in [*filter(Path.is_file, kept), tmp_path / "server.db"]:
