@@ -8,7 +8,7 @@ from spirals.files import read_curve, read_pairs, read_points, read_snapshots, r
 from spirals.models import MODELS, accuracy
 from spirals.params import load_params
 
-FRAME_CELLS = 120  # cells of a frame's grid along each axis; it is drawn larger
+FRAME_CELLS = 100  # cells of a frame's grid along each axis; it is drawn larger
 MOVIE = "mlp"  # the model that the moving picture shows
 
 
@@ -26,6 +26,7 @@ def plot(params, root):
         panels.append(
             {
                 "name": name,
+                "path": root / paths.boundary(name),
                 "probabilities": figures.grid_probabilities(model, weights, figures.limit(X), params.grid),
                 "predicted": np.argmax(scores, axis=1),
                 "accuracy": accuracy(scores, y),
@@ -38,10 +39,8 @@ def plot(params, root):
     figures.draw_losses(folder / "losses.png", curves, params.dpi)
     figures.draw_boundaries(folder / "boundaries.png", panels, X, y, params.dpi)
     figures.draw_confusions(folder / "confusions.png", counts, params.dpi)
-    for panel in panels:
-        name = panel["name"]
-        figures.draw_losses(root / paths.loss(name), {name: curves[name]}, params.dpi)
-        figures.draw_boundaries(root / paths.boundary(name), [panel], X, y, params.dpi)
+    for name, curve in curves.items():
+        figures.draw_losses(root / paths.loss(name), {name: curve}, params.dpi)
     return sorted(path for path in folder.iterdir() if path.suffix in (".gif", ".png"))
 
 
@@ -56,9 +55,9 @@ def draw_training(root, X, y, curves):
         for at in moments.values():
             probabilities = figures.grid_probabilities(model, at["weights"], lim, FRAME_CELLS)
             at["pixels"] = movie.boundary_pixels(probabilities, points)
-        images = movie.with_palette([moments[iteration]["pixels"] for iteration in percents.values()])
+        images = movie.with_palette([moments[iteration]["pixels"] for iteration in percents.values()], most=256)
         for percent, image in zip(percents, images, strict=True):
-            movie.write_frame(root / paths.frame(name, percent), image)
+            figures.write_image(image, root / paths.frame(name, percent), movie.DPI)
         if name == MOVIE:
             movie.draw_movie(root / paths.LEARNING, name, list(moments.values()), curves[name])
 

@@ -10,6 +10,7 @@ from generate import generate
 from plot import plot
 from spirals import figures, movie, paths
 from spirals.files import read_curve, read_json, read_points, read_weights
+from spirals.models import MODELS
 from spirals.params import load_params
 from spirals.training import SNAPSHOTS
 from train import train_model
@@ -47,7 +48,7 @@ def drawn(tmp_path_factory):
 def kept(monkeypatch):
     """Figures are handed over instead of saved: what was drawn, as Matplotlib's objects."""
     figures_drawn = []
-    monkeypatch.setattr(figures, "save", lambda figure, path, dpi: figures_drawn.append(figure))
+    monkeypatch.setattr(figures, "save", lambda figure, *_: figures_drawn.append(figure))
     return figures_drawn
 
 
@@ -108,8 +109,9 @@ def test_a_point_is_where_it_should_be_and_has_its_colour():
 
 def test_a_line_only_between_regions():
     nothing = np.zeros(0, int), np.zeros((0, 3)), np.zeros((0, 1))
-    even = movie.boundary_pixels(np.full((3, 9, 9), 1 / 3), nothing)
-    assert (even == even[0, 0]).all() and even.min() > 200
+    rounding = 1e-16 * np.random.RandomState(0).uniform(size=(3, 9, 9))
+    for even in (np.full((3, 9, 9), 1 / 3), 1 / 3 + rounding):
+        assert movie.boundary_pixels(even, nothing).min() > 200
     left = np.linspace(0.9, 0.1, 9)
     halves = movie.boundary_pixels(np.stack([left, 1 - left])[:, None].repeat(9, axis=1), nothing)
     dark = np.nonzero((halves.max(axis=2) < 150).all(axis=0))[0]
@@ -169,6 +171,7 @@ def test_boundaries_say_the_accuracy_and_mark_what_is_wrong(drawn, kept):
     right[:30] = False
     panel = {
         "name": "mlp",
+        "path": None,
         "probabilities": np.full((3, 20, 20), np.array([0.2, 0.7, 0.1])[:, None, None]),
         "predicted": np.where(right, y, (y + 1) % 3),
         "accuracy": 0.9,
@@ -227,6 +230,64 @@ def test_confusions_are_counted_from_the_file(drawn, monkeypatch):
     plot(load_params(drawn).plot, drawn)
     rows = (drawn / paths.confusion("mlp")).read_text().splitlines()[1:]
     assert seen["mlp"].tolist() == [[rows.count(f"{a},{p}") for p in range(3)] for a in range(3)]
+
+
+def test_a_boundary_alone_is_its_panel_of_both(drawn):
+    both = np.asarray(Image.open(drawn / paths.FIGURES / "boundaries.png"))
+    alone = [np.asarray(Image.open(drawn / paths.boundary(name))) for name in ("linear", "mlp")]
+    assert np.array_equal(both, np.concatenate(alone, axis=1)) and not np.array_equal(*alone)
+
+
+def test_a_grid_is_the_same_in_any_number_of_steps(drawn, monkeypatch):
+    weights = read_weights(drawn / paths.weights("mlp"), 3)
+    grid = figures.grid_probabilities(MODELS["mlp"], weights, 1.1, 12)
+    x1, x2 = np.linspace(-1.1, 1.1, 12)[[7, 2]]
+    scores = np.exp(scores_of(weights, np.array([x1, x2])))
+    assert grid.shape == (3, 12, 12) and grid[:, 2, 7] == pytest.approx(scores / scores.sum())
+    for at_once in (1, 30 * 12 * 5):  # a row, and five
+        monkeypatch.setattr(figures, "AT_ONCE", at_once)
+        assert np.array_equal(figures.grid_probabilities(MODELS["mlp"], weights, 1.1, 12), grid)
+
+
+def test_a_palette_keeps_the_colours_that_cover_most():
+    pixels = np.zeros((8, 12, 3), np.uint8)
+    pixels[:, :4], pixels[:, 4:8], pixels[:, 8:] = (255, 255, 255), (114, 175, 213), (30, 30, 30)
+    (image,) = movie.with_palette([pixels], 256)
+    assert np.array_equal(image.convert("RGB"), pixels)
+    rare = pixels.copy()
+    rare[:, 8:] = (250, 250, 250)
+    images = movie.with_palette([pixels, pixels, rare], 3)
+    assert np.array_equal(images[2].convert("RGB"), np.where(rare == 250, 255, rare))
+    assert all(len(image.getcolors()) <= 3 for image in images)
+
+
+def assert_nothing_is_cut_or_covered(figure):
+    """White on all four sides; panels, with their titles and labels, and legends lie apart."""
+    pixels = np.asarray(figures.rendered(figure, 60).convert("RGB"))
+    assert all((edge == 255).all() for edge in (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]))
+    boxes = [part.get_tightbbox() for part in (*figure.axes, *figure.legends)]
+    for number, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[:number]), boxes
+
+
+@pytest.mark.parametrize("points, classes", [(20, 3), (20, 4), (500, 8)])
+def test_words_have_room_whatever_the_data(kept, points, classes):
+    X, y = np.random.RandomState(0).uniform(-1, 1, (points * classes, 2)), np.arange(points * classes) % classes
+    panel = {"name": "linear", "path": None, "predicted": 0 * y, "accuracy": 1.0}
+    panel["probabilities"] = np.random.RandomState(1).dirichlet(np.ones(classes), (10, 10)).transpose(2, 0, 1)
+    figures.draw_data(None, X, y, 60)
+    figures.draw_boundaries(None, [panel, panel], X, y, 60)
+    figures.draw_confusions(None, {"linear": np.full((classes, classes), points), "mlp": np.eye(classes) * points}, 60)
+    for figure in kept:
+        assert_nothing_is_cut_or_covered(figure)
+
+
+@pytest.mark.parametrize("loss", [1e-5, 0.3, 123_456.0])
+def test_words_have_room_whatever_the_loss(kept, loss):
+    curve = np.stack([np.arange(601) * 10_000, np.linspace(loss, loss / 3, 601), np.ones(601)], axis=1)
+    for curves in ({"linear": curve[:300]}, {"mlp": curve}, {"linear": curve[:300], "mlp": curve}):
+        figures.draw_losses(None, curves, 60)
+        assert_nothing_is_cut_or_covered(kept[-1])
 
 
 @pytest.mark.parametrize("classes", [2, 8, 9, 100])

@@ -7,15 +7,15 @@ numbers and portable arithmetic: the same bytes everywhere.
 
 import numpy as np
 from matplotlib import get_data_path, rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
-from spirals.figures import MODEL_COLORS, STYLE, leads, scatter, tinted
+from spirals.figures import MODEL_COLORS, STYLE, leads, rendered, scatter, tinted
 from spirals.files import replacing
 from spirals.models import TITLES
 
 SIDE = 400  # pixels of a boundary along each side
+DPI = 100  # dots per inch, for the sizes of letters and points
 WIDTH, HEIGHT, LEFT, TOP = 880, 484, 16, 60  # pixels: of the moving picture, and where the boundary lies in it
 BANDS = 5  # steps of shading: smooth shading would take four times the bytes
 COLORS = 96  # of the moving picture; 255 would add a tenth to the bytes, and nothing to see
@@ -61,7 +61,10 @@ def enlarged(values, axis):
     place = np.linspace(0, values.shape[axis] - 1, SIDE)
     before = np.minimum(place.astype(int), values.shape[axis] - 2)
     part = np.expand_dims(place - before, 1 - axis)
-    return np.take(values, before, axis) * (1 - part) + np.take(values, before + 1, axis) * part
+    steps = np.take(np.diff(values, axis=axis), before, axis)
+    steps *= part
+    steps += np.take(values, before, axis)
+    return steps
 
 
 def border(margin):
@@ -82,20 +85,13 @@ def border(margin):
 def points_layer(X, y):
     """The points as Matplotlib draws them: the pixels that they cover, their colours, and how much."""
     with rc_context(STYLE):
-        figure = Figure(figsize=(SIDE / 100, SIDE / 100), dpi=100, facecolor="none")
+        figure = Figure(figsize=(SIDE / DPI, SIDE / DPI), facecolor="none")
         ax = figure.add_axes((0, 0, 1, 1))
         scatter(ax, X, y)
         ax.axis("off")
-        layer = rendered(figure).reshape(-1, 4) / 255
+        layer = np.asarray(rendered(figure, DPI)).reshape(-1, 4) / 255
     where = np.flatnonzero(layer[:, 3])
     return where, layer[where, :3], layer[where, 3:]
-
-
-def rendered(figure):
-    """Pixels of a figure, array of shape [height, width, 4] of bytes."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())
 
 
 def draw_movie(path, name, moments, curve):
@@ -120,7 +116,7 @@ def draw_movie(path, name, moments, curve):
         column, row = place(moment["iteration"])
         draw.ellipse((column - 6, row - 6, column + 6, row + 6), MODEL_COLORS[name], "#222222", 2)
         frames.append(np.asarray(frame))
-    first, *others = with_palette(frames)
+    first, *others = with_palette(frames, COLORS)
     milliseconds = [6 * TURN, *[TURN] * (len(frames) - 2), HOLD]
     with replacing(path) as temporary:
         first.save(temporary, save_all=True, append_images=others, duration=milliseconds, loop=0, optimize=True)
@@ -130,7 +126,7 @@ def curve_picture(name, curve):
     """What stands still, as an image, and a function from an iteration to its pixel on the curve."""
     last = curve[-1, 0]
     with rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH / 100, HEIGHT / 100), dpi=100)
+        figure = Figure(figsize=(WIDTH / DPI, HEIGHT / DPI))
         ax = figure.add_axes((500 / WIDTH, 78 / HEIGHT, 346 / WIDTH, (SIDE - 54) / HEIGHT))
         ax.set_xscale("function", functions=(lambda x: np.sqrt(np.maximum(x, 0)), np.square))
         ax.plot(curve[:, 0], curve[:, 1], color=MODEL_COLORS[name], linewidth=1)
@@ -138,7 +134,7 @@ def curve_picture(name, curve):
         ax.set_xticks([round(last * part) for part in (0, 0.01, 0.1, 0.25, 0.5, 1)])
         ax.xaxis.set_major_formatter("{x:,.0f}")
         ax.set_title(TITLES[name], loc="left")
-        still = Image.fromarray(rendered(figure)).convert("RGB")
+        still = rendered(figure, DPI).convert("RGB")
 
     def place(iteration):
         column, row = ax.transData.transform((iteration, np.interp(iteration, curve[:, 0], curve[:, 1])))
@@ -147,23 +143,26 @@ def curve_picture(name, curve):
     return still, place
 
 
-def with_palette(pictures):
-    """Pictures, arrays [height, width, 3] of bytes, as images of the COLORS colours that cover most of them.
+def with_palette(pictures, most):
+    """Pictures as images with a palette: of the colours that cover most of them, alike ones taken together.
 
-    Pillow looks a colour up by six bits of its red, green and blue.
+    Args:
+        pictures: arrays of shape [height, width, 3] of bytes.
+        most: how many colours, at most 256.
+
+    Returns:
+        A list of Pillow's images.
     """
-    sample = np.concatenate([pixels[::4, ::4].reshape(-1, 3) for pixels in pictures]) >> 2
-    red, green, blue = sample.T.astype(int)
-    common = np.argsort(-np.bincount(red << 12 | green << 6 | blue, minlength=64**3), kind="stable")[:COLORS]
-    colors = np.stack([common >> 12, common >> 6 & 63, common & 63], axis=1)
+    sample = np.concatenate([pixels[::4, ::4].reshape(-1, 3) for pixels in pictures])
+    cell = (sample >> 2).astype(int) @ (64**2, 64, 1)  # Pillow looks a colour up by six bits of each channel
+    counts = np.bincount(cell, minlength=64**3)
+    common = np.argsort(-counts, kind="stable")[: min(most, np.count_nonzero(counts))]
+    asked = np.stack([common >> 12, common >> 6 & 63, common & 63], axis=1) << 2
+    sums = [np.bincount(cell, channel, 64**3)[common] for channel in sample.T]
+    shown = np.rint(np.stack(sums, axis=1) / counts[common, None])
     palette = Image.new("P", (1, 1))
-    palette.putpalette((colors << 2).astype(np.uint8).tobytes())
+    palette.putpalette(asked.astype(np.uint8).tobytes())
     images = [Image.fromarray(pixels).quantize(palette=palette, dither=Image.Dither.NONE) for pixels in pictures]
     for image in images:
-        image.putpalette((colors * 255 // 63).astype(np.uint8).tobytes())
+        image.putpalette(shown.astype(np.uint8).tobytes())
     return images
-
-
-def write_frame(path, image):
-    with replacing(path) as temporary:
-        image.save(temporary)
