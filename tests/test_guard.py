@@ -43,7 +43,7 @@ OF_NUMPY = {*ALLOWED_CALLS, *"inf nan float64 int32 errstate setbufsize random.R
 OF_MATH = {*"factorial floor frexp isfinite ldexp nan inf sqrt".split()}
 IMPORTS = {
     *"argparse contextlib csv dataclasses decimal difflib functools json math os pathlib re sys typing".split(),
-    *"msgspec numpy ruamel spirals tqdm".split(),
+    *"msgspec numba numpy ruamel spirals tqdm".split(),
 }
 
 
@@ -161,6 +161,8 @@ def complaints(source):
                 yield line, "a power, unless of a whole number"
         elif isinstance(node, ast.Call) and ast.unparse(node.func) == "pow":
             yield line, "pow"
+        elif isinstance(node, ast.keyword) and node.arg in ("fastmath", "parallel"):
+            yield line, node.arg
 
 
 @pytest.mark.parametrize("module", GUARDED)
@@ -182,7 +184,7 @@ UNSEEN_BY_ARRAYS = """
 math.exp(1.0);  math.sin(1.0);  math.log(2.0);  math.pow(2.0, 0.5);  2.0 ** 0.5;  pow(2.0, 0.5);  math.sumprod(x, y)
 np.random.default_rng(0);  np.random.Generator;  np.random.randn(3);  getattr(np, 'exp')(x);  from math import exp
 from numpy import dot;  import numpy;  import numpy as numbers;  import math as m;  import scipy.special
-import random;  y = np;  x @= y;  x **= 1.5;  np.float128
+import random;  y = np;  x @= y;  x **= 1.5;  np.float128;  numba.njit(fastmath=True)
 """.replace("\n", ";").split(";")
 
 
