@@ -15,7 +15,6 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the defaults wa
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
-import colorsys
 import json
 import platform
 import re
@@ -41,7 +40,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from spirals import paths
 from spirals.errors import UserError
 from spirals.files import read_curve, replacing, write_json, write_text
-from spirals.store import COMPLETE, DIGEST, EXPERIMENTS, FOLDER, PICTURES, mend_moved
+from spirals.store import COMPLETE, DIGEST, EXPERIMENTS, FOLDER, PICTURES
 
 PATIENCE = 120  # seconds until another publisher that shows no progress is taken for dead
 EXAMPLE = [[0.5, 0.5], [-0.5, 0.5]]
@@ -65,8 +64,7 @@ def publish(results, source, store):
         store.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(store.folder / ".lock", timeout=5 * PATIENCE):
             if store.file:
-                mend_moved(store)
-                _create_database(store)
+                _create_database(store.file)
             mlflow.set_tracking_uri(store.uri)  # the client is not enough: models:/ is looked up here
             client = MlflowClient()
             registry = re.sub("[/:]", "-", store.experiment)
@@ -81,7 +79,7 @@ def publish(results, source, store):
         ) from None
 
 
-def _create_database(store):
+def _create_database(file):
     """Makes the tables of a new database, aside, and puts the whole file in place.
 
     MLflow makes them in place, where two at once, or a kill half-way, leave a database
@@ -92,9 +90,9 @@ def _create_database(store):
     def hurry(connection, _):
         connection.execute("PRAGMA synchronous = OFF")
 
-    if not store.file.exists():
+    if not file.exists():
         event.listen(Engine, "connect", hurry)
-        with replacing(store.file) as temporary, chdir(store.file.parent):
+        with replacing(file) as temporary, chdir(file.parent):
             MlflowClient(f"sqlite:///{temporary}").search_experiments()
         event.remove(Engine, "connect", hurry)
 
@@ -167,23 +165,20 @@ def _publish(client, number, registry, result, source):
 
 
 def _find_or_create(client, number, result, source):
-    """The run of a result."""
+    """The run of a result; its colour is warm for the linear model and cold for the net."""
     if runs := client.search_runs([number], f"tags.`{DIGEST}` = '{result.digest}'"):
         return runs[0]
-    origin = "no-git"
-    tags = {DIGEST: result.digest, "mlflow.runColor": _color(result), "git.dirty": str(source["dirty"]).lower()}
-    tags |= {f"dvc.md5.{path}": value for path, value in result.hashes.items()}
-    tags["mlflow.loggedImages"] = "true"
-    if source["commit"]:
-        tags["mlflow.source.git.commit"] = source["commit"]
-        origin = source["commit"][:7] + source["dirty"] * f"-dirty-{result.digest[:4]}"
+    commit, shade = source["commit"], result.digest[:2]
+    origin = commit[:7] + source["dirty"] * f"-dirty-{result.digest[:4]}" if commit else "no-git"
+    tags = {
+        DIGEST: result.digest,
+        **{f"dvc.md5.{path}": value for path, value in result.hashes.items()},
+        **({"mlflow.source.git.commit": commit} if commit else {}),
+        "git.dirty": str(source["dirty"]).lower(),
+        "mlflow.runColor": f"#d0{shade}20" if result.model == "linear" else f"#20{shade}d0",
+        "mlflow.loggedImages": "true",
+    }
     return client.create_run(number, tags=tags, run_name=f"{result.model} {source['experiment'] or origin}")
-
-
-def _color(result):
-    """Warm for the linear model, cold for the net; MLflow's own choice may be one colour for both."""
-    hue = int(result.digest[:4], 16) / 2**16 / 3 + 0.5 * (result.model == "mlp")
-    return "#" + bytes(int(255 * channel) for channel in colorsys.hls_to_rgb(hue, 0.4, 0.7)).hex()
 
 
 def _log_model(client, run, result):
@@ -215,25 +210,16 @@ def _write_model(folder, model, result):
     write_json(folder / "python_env.yaml", {"python": python, "dependencies": ["-r requirements.txt"]})
     write_json(folder / "input_example.json", EXAMPLE)
     write_json(folder / "serving_input_example.json", {"inputs": EXAMPLE})
+    function = {"loader_module": "spirals.served", "code": "code", "data": result.weights.name}
+    function |= {"python_version": python, "env": {"virtualenv": "python_env.yaml"}}
+    example = {"artifact_path": "input_example.json", "type": "ndarray"}
     content = {
-        "flavors": {
-            "python_function": {
-                "loader_module": "spirals.served",
-                "code": "code",
-                "data": result.weights.name,
-                "env": {"virtualenv": "python_env.yaml"},
-                "python_version": python,
-            }
-        },
-        "signature": {"inputs": _tensor("float64", -1, 2), "outputs": _tensor("int64", -1)},
-        "saved_input_example_info": {
-            "artifact_path": "input_example.json",
-            "serving_input_path": "serving_input_example.json",
-            "type": "ndarray",
-        },
         "model_id": model.model_id,
         "run_id": model.source_run_id,
         "mlflow_version": version("mlflow"),
+        "flavors": {"python_function": function},
+        "signature": {"inputs": _tensor("float64", -1, 2), "outputs": _tensor("int64", -1)},
+        "saved_input_example_info": {**example, "serving_input_path": "serving_input_example.json"},
     }
     write_json(folder / "MLmodel", content, indent=2)
 
