@@ -249,6 +249,7 @@ def test_a_server_that_is_down_or_refuses_loses_nothing(checkout, tmp_path):
         done = checkout.run("dvc", "repro", **environment)
         printed += done.stdout + done.stderr
         assert ran(done) == ["track"]
+        assert len(re.findall("http|View run", done.stdout)) == 3  # a line for each run, and one for the charts
         assert len(all_complete(address, "team/spirals")) == 2
         assert "up to date" in checkout.run("dvc", "status").stdout
     assert len(list((tmp_path / "kept").rglob("loss_*.png"))) == 2  # the server's part, and not of the checkout

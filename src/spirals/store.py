@@ -24,7 +24,6 @@ LOCATIONS = [
     ("experiment_tags", "value"),
     ("runs", "artifact_uri"),
     ("logged_models", "artifact_location"),
-    ("model_versions", "source"),
     ("model_versions", "storage_location"),
 ]
 

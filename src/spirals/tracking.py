@@ -9,11 +9,9 @@ import os
 
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the defaults wait for minutes
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 import json
 import platform
@@ -182,15 +180,14 @@ def _find_or_create(client, number, result, source):
 
 
 def _log_model(client, run, result):
-    """The net as an MLflow model, once: one that is not ready was left by a publisher that died."""
+    """The net as an MLflow model, once: one that is there was left by a publisher that died."""
     number, run_id = run.info.experiment_id, run.info.run_id
     models = client.search_logged_models([number], f"source_run_id = '{run_id}'")
     model = models[0] if models else client.create_logged_model(number, result.model, run_id)
-    if model.status != "READY":
-        with tempfile.TemporaryDirectory() as folder:
-            _write_model(Path(folder), model, result)
-            client.log_model_artifacts(model.model_id, folder)
-        client.finalize_logged_model(model.model_id, "READY")
+    with tempfile.TemporaryDirectory() as folder:
+        _write_model(Path(folder), model, result)
+        client.log_model_artifacts(model.model_id, folder)
+    client.finalize_logged_model(model.model_id, "READY")
     if not (run.outputs and run.outputs.model_outputs):
         client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
     return model.model_id
