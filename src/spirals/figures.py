@@ -4,6 +4,8 @@ Every class also has a marker of its own, for prints in grey. The pictures are d
 numbers that are the same everywhere, and carry neither a date nor a version.
 """
 
+from functools import reduce
+
 import numpy as np
 from matplotlib import colors, rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -69,7 +71,7 @@ def leads(probabilities):
     """
     best = np.argmax(probabilities, axis=0)
     first = np.max(probabilities, axis=0)
-    second = np.max([np.where(best == k, -1.0, of_class) for k, of_class in enumerate(probabilities)], axis=0)
+    second = reduce(np.maximum, (np.where(best == k, -1.0, of_class) for k, of_class in enumerate(probabilities)))
     return np.stack([of_class - np.where(best == k, second, first) for k, of_class in enumerate(probabilities)])
 
 

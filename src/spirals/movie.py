@@ -1,6 +1,6 @@
 """Pictures of a boundary by NumPy and Pillow, and the moving picture of the net that learns.
 
-A figure by Matplotlib takes a third of a second, and more than a hundred boundaries are
+A figure by Matplotlib takes more than a tenth of a second, and some eighty boundaries are
 needed. So Matplotlib draws what stands still, once; the rest is put together here, in whole
 numbers and portable arithmetic: the same bytes everywhere.
 """
