@@ -20,7 +20,7 @@ from conftest import ROOT, SMALL, set_params
 from mlflow import MlflowClient
 from mlflow.models import Model
 from mlflow.pyfunc import get_model_dependencies
-from runs import STEPS, all_complete, md5, mlflow_server, serving
+from runs import STEPS, all_complete, assert_complete, md5, mlflow_server, serving
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
@@ -29,9 +29,10 @@ from generate import generate
 from plot import plot
 from spirals import tracking
 from spirals.data import make_spirals
+from spirals.errors import UserError
 from spirals.params import load_params
 from spirals.results import read_results
-from spirals.store import Store
+from spirals.store import Store, complete_runs
 from spirals.tracking import publish
 from track import CHARTS
 from train import train_model
@@ -229,6 +230,21 @@ def test_champion_moves_only_to_a_better_model(made, tmp_path):
         version = MlflowClient(store.uri).get_model_version_by_alias("spirals", "champion")
         champions.append((int(version.version), float(version.tags["test_accuracy"])))
     assert champions == [(1, 0.5), *[(2, 0.75)] * 5, (3, 0.875)]
+
+
+def test_a_run_deleted_in_mlflow_is_published_anew_and_a_deleted_experiment_is_named(made, tmp_path):
+    (result, _), store = read_results(*made), store_in(tmp_path)
+    client, first = MlflowClient(store.uri), publish([result], SOURCE, store)[result.digest]
+    assert complete_runs(store, [result.digest])[result.digest]["run_id"] == first["run_id"]
+    client.delete_run(first["run_id"])
+    assert complete_runs(store, [result.digest]) == {}
+    publish([result], SOURCE, store)
+    (run,) = client.search_runs([first["experiment_id"]])
+    assert run.info.run_id != first["run_id"]
+    assert_complete(client, run)
+    client.delete_experiment(first["experiment_id"])
+    with pytest.raises(UserError, match="the experiment spirals was deleted in MLflow: restore it"):
+        publish([result], SOURCE, store)
 
 
 def test_the_model_predicts_what_evaluate_counted_here_and_served(made, tmp_path, monkeypatch):
