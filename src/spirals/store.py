@@ -71,22 +71,23 @@ def configured_store():
 
 
 def complete_runs(store, digests):
-    """What a local store has of these results; one that was moved is mended first.
+    """What a local store has of these results, where its artifacts are in place.
 
     Returns:
         By digest, a dict: run_id, experiment_id, tags, new (False). Empty for another kind of store,
         or one that cannot be read this way: then MLflow has to be asked.
     """
     found = {}
-    if store.file is None or not store.file.exists():
+    if not _exists(store):
         return found
     query = f"""
         SELECT runs.run_uuid, runs.experiment_id FROM experiments
         JOIN runs USING (experiment_id) JOIN tags USING (run_uuid)
         WHERE experiments.name = ? AND runs.lifecycle_stage = 'active'
         AND tags.key = '{DIGEST}' AND tags.value = ?"""
-    with suppress(sqlite3.Error), closing(sqlite3.connect(store.file, timeout=30)) as database, database:
-        _mend_moved(database, store)
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"{store.file.as_uri()}?mode=ro", uri=True)) as database:
+        if _old_folder(database, store):
+            return found
         for digest in digests:
             for run, number in database.execute(query, (store.experiment, digest)):
                 tags = dict(database.execute("SELECT key, value FROM tags WHERE run_uuid = ?", (run,)))
@@ -95,15 +96,28 @@ def complete_runs(store, digests):
     return found
 
 
-def _mend_moved(database, store):
-    """After the checkout was moved: MLflow stores absolute paths, and finds nothing under the old."""
-    database.execute("BEGIN IMMEDIATE")  # or two at once would both mend
+def mend_moved(store):
+    """After the checkout was moved: MLflow stores absolute paths, and finds nothing under the old.
+
+    The caller holds the lock. Nothing happens in another kind of store.
+    """
+    if not _exists(store):
+        return
+    with suppress(sqlite3.Error), closing(sqlite3.connect(store.file, timeout=30)) as database, database:
+        if old := _old_folder(database, store):
+            for table, column in LOCATIONS:
+                database.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column} || '/', 1, ?) = ?",
+                    (str(store.folder), len(old) + 1, len(old) + 1, f"{old}/"),
+                )
+
+
+def _exists(store):
+    return store.file is not None and store.file.exists()
+
+
+def _old_folder(database, store):
+    """Where the artifacts lay when the experiment was made, if not where they should be now."""
     query = "SELECT value FROM experiment_tags JOIN experiments USING (experiment_id) WHERE name = ? AND key = ?"
-    new = str(store.folder)
-    (old,) = database.execute(query, (store.experiment, FOLDER)).fetchone() or (new,)
-    if old != new:
-        for table, column in LOCATIONS:
-            database.execute(
-                f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column} || '/', 1, ?) = ?",
-                (new, len(old) + 1, len(old) + 1, f"{old}/"),
-            )
+    row = database.execute(query, (store.experiment, FOLDER)).fetchone()
+    return row[0] if row and row[0] != str(store.folder) else None

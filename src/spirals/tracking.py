@@ -38,7 +38,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from spirals import paths
 from spirals.errors import UserError
 from spirals.files import read_curve, replacing, write_json, write_text
-from spirals.store import COMPLETE, DIGEST, EXPERIMENTS, FOLDER, PICTURES
+from spirals.store import COMPLETE, DIGEST, EXPERIMENTS, FOLDER, PICTURES, mend_moved
 
 PATIENCE = 120  # seconds until another publisher that shows no progress is taken for dead
 EXAMPLE = [[0.5, 0.5], [-0.5, 0.5]]
@@ -62,6 +62,7 @@ def publish(results, source, store):
         store.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(store.folder / ".lock", timeout=5 * PATIENCE):
             if store.file:
+                mend_moved(store)
                 _create_database(store.file)
             mlflow.set_tracking_uri(store.uri)  # the client is not enough: models:/ is looked up here
             client = MlflowClient()
