@@ -264,3 +264,11 @@ def test_a_cluster_shares_servers_only(checkout, tmp_path):
         assert sorted(run.data.params["model"] for run in found) == ["linear", "mlp", "mlp", "mlp", "mlp"]
     checkout.run("dvc", "exp", "apply", "s-hidden_units=5", check=False)  # says that the data are not here
     assert "fetched" in checkout.run("dvc", "pull").stdout
+
+
+def test_a_cluster_is_told_the_server_and_no_credentials(monkeypatch):
+    told = {"MLFLOW_TRACKING_URI": "http://server:5000", "MLFLOW_EXPERIMENT_NAME": "team"}
+    for name, value in {**told, "MLFLOW_TRACKING_PASSWORD": "secret", "AWS_SECRET_ACCESS_KEY": "secret"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sweep, "_output", lambda *_: "store")
+    assert sweep.cluster_job("revision", "address")["env"] == told
