@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -45,9 +46,10 @@ def test_same_bytes_however_it_is_compiled(processor, tmp_path):
     code = "import test_compiled as t; from spirals.compiled import CompiledMLP as c; "
     code += "assert all(t.trained(c, shape) == t.trained(t.MLP, shape) for shape in t.SHAPES[2:5])"
     path = os.pathsep.join(str(ROOT / name) for name in ("tests", "src"))
-    environment = {**os.environ, **processor, "PYTHONPATH": path, "NUMBA_CACHE_DIR": str(tmp_path)}
+    environment = {**os.environ, **processor, "PYTHONPATH": path, "XDG_CACHE_HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
+    assert list(tmp_path.rglob("*.nbc"))
 
 
 def test_an_exponential_of_any_number_up_to_zero():
@@ -56,6 +58,21 @@ def test_an_exponential_of_any_number_up_to_zero():
 
     x = -np.concatenate([np.geomspace(1e-300, 1e300, 2000), np.linspace(0, 760, 5000), [0.0, np.inf]])
     assert np.array([compiled(value) for value in x]).tobytes() == exp(x).tobytes()
+
+
+def test_what_is_compiled_is_shared_by_checkouts_of_the_same_content(tmp_path, monkeypatch):
+    from spirals import arithmetic, compiled
+
+    folder = compiled.ByContent.get_suitable_cache_subpath
+    source = ROOT / "src/spirals/compiled.py"
+    copy, other = tmp_path / "compiled.py", tmp_path / "arithmetic.py"
+    copy.write_bytes(source.read_bytes())
+    assert folder(copy) == folder(source)
+    other.write_text(Path(arithmetic.__file__).read_text() + "# changed")
+    monkeypatch.setattr(arithmetic, "__file__", str(other))
+    changed = folder(copy)
+    monkeypatch.undo()
+    assert changed != folder(copy)
 
 
 def test_it_is_chosen_for_long_trainings_where_numba_is(monkeypatch):

@@ -42,7 +42,7 @@ ALLOWED_CALLS = {*EXACT, *COMPARISONS, *SUMS, *MOVES}
 OF_NUMPY = {*ALLOWED_CALLS, *"inf nan float64 int32 errstate setbufsize random.RandomState".split()}
 OF_MATH = {*"factorial floor frexp isfinite ldexp nan inf sqrt".split()}
 IMPORTS = {
-    *"argparse contextlib csv dataclasses decimal difflib functools json math os pathlib re sys typing".split(),
+    *"argparse contextlib csv dataclasses decimal difflib functools hashlib json math os pathlib re sys typing".split(),
     *"msgspec numba numpy ruamel spirals tqdm".split(),
 }
 

@@ -4,14 +4,31 @@ Every sum is taken in the order of `spirals.arithmetic`. Without `fastmath` the 
 neither reorder a sum nor contract a product and a sum to one operation.
 """
 
+import hashlib
 import math
+import os
 from functools import lru_cache
+from pathlib import Path
+
+os.environ["NUMBA_CACHE_LOCATOR_CLASSES"] = f"{__name__}.ByContent,InTreeCacheLocator"  # read by Numba's import
 
 import numba
 import numpy as np
+from numba.core.caching import UserWideCacheLocator
 
+from spirals import arithmetic
 from spirals.arithmetic import EXP_SERIES, LN2_HIGH, LN2_LOW, PART, SHORT, sum_points
 from spirals.models import MLP
+
+
+class ByContent(UserWideCacheLocator):
+    """Where Numba keeps what it compiled: for the user, by content, so that all checkouts of an experiment share it."""
+
+    @classmethod
+    def get_suitable_cache_subpath(cls, py_file):
+        sources = [Path(file).read_bytes() for file in (py_file, arithmetic.__file__)]
+        return "spirals-" + hashlib.sha256(b"".join(sources)).hexdigest()[:16]
+
 
 compiled = numba.njit(error_model="numpy", cache=True)
 SERIES = tuple(map(float, EXP_SERIES))
