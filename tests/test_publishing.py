@@ -156,7 +156,7 @@ def dump(file):
         return list(database.iterdump())
 
 
-def test_a_fresh_clone_trains_nothing_and_a_moved_checkout_is_mended(checkout, tmp_path):
+def test_a_fresh_clone_trains_nothing_and_what_is_moved_or_deleted_is_mended(checkout, tmp_path):
     checkout.run("dvc", "remote", "add", "--default", "shared", str(tmp_path / "remote"))
     checkout.run("dvc", "repro")
     checkout.commit("results")
@@ -177,6 +177,11 @@ def test_a_fresh_clone_trains_nothing_and_a_moved_checkout_is_mended(checkout, t
     assert done.stdout.count("was there") == 2
     assert ids(moved) == before
     assert not any(f"{clone.root}/" in line for line in dump(moved.root / "mlflow.db"))
+
+    # The artifacts deleted, and the database kept.
+    shutil.rmtree(moved.root / "mlruns")
+    assert ran(moved.run("dvc", "repro")) == ["track"]
+    assert ids(moved) == before
 
 
 def test_what_track_prints_and_how_little_it_imports(checkout):

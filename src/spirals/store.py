@@ -81,7 +81,7 @@ def complete_runs(store, digests):
     if not _exists(store):
         return found
     query = f"""
-        SELECT runs.run_uuid, runs.experiment_id FROM experiments
+        SELECT runs.run_uuid, runs.experiment_id, runs.artifact_uri FROM experiments
         JOIN runs USING (experiment_id) JOIN tags USING (run_uuid)
         WHERE experiments.name = ? AND runs.lifecycle_stage = 'active'
         AND tags.key = '{DIGEST}' AND tags.value = ?"""
@@ -89,11 +89,16 @@ def complete_runs(store, digests):
         if _old_folder(database, store):
             return found
         for digest in digests:
-            for run, number in database.execute(query, (store.experiment, digest)):
+            for run, number, artifacts in database.execute(query, (store.experiment, digest)):
                 tags = dict(database.execute("SELECT key, value FROM tags WHERE run_uuid = ?", (run,)))
-                if COMPLETE in tags:
+                if COMPLETE in tags and artifacts_there(artifacts):
                     found[digest] = {"run_id": run, "experiment_id": str(number), "tags": tags, "new": False}
     return found
+
+
+def artifacts_there(uri):
+    """Whether a run's artifacts are in place; those that a server keeps are taken to be."""
+    return ":/" in uri or Path(uri).exists()
 
 
 def mend_moved(store):

@@ -14,7 +14,6 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the defaults wa
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 import json
-import platform
 import re
 import shutil
 import socket
@@ -22,14 +21,16 @@ import tempfile
 import time
 import uuid
 from contextlib import chdir, contextmanager, nullcontext, suppress
-from importlib.metadata import version
 from pathlib import Path
 
 import mlflow
+import numpy as np
 from filelock import FileLock
 from mlflow import MlflowClient, MlflowException
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param, RunTag
+from mlflow.models import Model, ModelSignature
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.types import Schema, TensorSpec
 from PIL import Image
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
@@ -37,11 +38,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from spirals import paths
 from spirals.errors import UserError
-from spirals.files import read_curve, replacing, write_json, write_text
-from spirals.store import COMPLETE, DIGEST, EXPERIMENTS, FOLDER, PICTURES, mend_moved
+from spirals.files import read_curve, replacing
+from spirals.store import COMPLETE, DIGEST, EXPERIMENTS, FOLDER, PICTURES, artifacts_there, mend_moved
 
 PATIENCE = 120  # seconds until another publisher that shows no progress is taken for dead
-EXAMPLE = [[0.5, 0.5], [-0.5, 0.5]]
+SIGNATURE = ModelSignature(
+    inputs=Schema([TensorSpec(np.dtype(float), (-1, 2))]),
+    outputs=Schema([TensorSpec(np.dtype(np.int64), (-1,))]),
+)
 
 
 def publish(results, source, store):
@@ -143,13 +147,16 @@ def _experiment_id(client, store):
 def _publish(client, number, registry, result, source):
     run = _find_or_create(client, number, result, source)
     run_id, start, tags = run.info.run_id, run.info.start_time, run.data.tags
-    if new := COMPLETE not in tags:
+    new = COMPLETE not in tags
+    lost = not artifacts_there(run.info.artifact_uri)
+    if new or lost:
         model_id = _log_model(client, run, result)
+    if new:
         _log_values(client, run_id, start, result, model_id)
         client.log_inputs(run_id, [_dataset(result)])
-    if tags.get(PICTURES) != result.pictures_digest:
+    if lost or tags.get(PICTURES) != result.pictures_digest:
         client.set_tag(run_id, PICTURES, "")  # from here to the end they are old and new
-        if PICTURES in tags:  # frames of moments that are no longer drawn would stay
+        if PICTURES in tags and not lost:  # frames of moments that are no longer drawn would stay
             get_artifact_repository(run.info.artifact_uri).delete_artifacts("images")
         _log_files(client, run_id, start, result)
     if new:
@@ -186,44 +193,21 @@ def _log_model(client, run, result):
     models = client.search_logged_models([number], f"source_run_id = '{run_id}'")
     model = models[0] if models else client.create_logged_model(number, result.model, run_id)
     with tempfile.TemporaryDirectory() as folder:
-        _write_model(Path(folder), model, result)
-        client.log_model_artifacts(model.model_id, folder)
+        mlflow.pyfunc.save_model(
+            f"{folder}/model",
+            mlflow_model=Model(model.artifact_location, run_id, model_uuid=model.model_id, model_id=model.model_id),
+            loader_module="spirals.served",
+            data_path=str(result.weights),
+            code_paths=[str(Path(__file__).parent)],
+            signature=SIGNATURE,
+            input_example=np.array([[0.5, 0.5], [-0.5, 0.5]]),
+            pip_requirements=[f"mlflow=={mlflow.__version__}", f"numpy=={np.__version__}"],
+        )
+        client.log_model_artifacts(model.model_id, f"{folder}/model")
     client.finalize_logged_model(model.model_id, "READY")
     if not (run.outputs and run.outputs.model_outputs):
         client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
     return model.model_id
-
-
-def _write_model(folder, model, result):
-    """The files of an MLflow model, as its documentation describes them.
-
-    `mlflow.pyfunc.save_model` writes the same in half a second: it imports pandas and
-    looks through all installed packages first.
-    """
-    code, python = Path(__file__).parent, platform.python_version()
-    shutil.copytree(code, folder / "code" / code.name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(result.weights, folder)
-    write_text(folder / "requirements.txt", f"mlflow=={version('mlflow')}\nnumpy=={version('numpy')}\n")
-    # JSON is YAML
-    write_json(folder / "python_env.yaml", {"python": python, "dependencies": ["-r requirements.txt"]})
-    write_json(folder / "input_example.json", EXAMPLE)
-    write_json(folder / "serving_input_example.json", {"inputs": EXAMPLE})
-    function = {"loader_module": "spirals.served", "code": "code", "data": result.weights.name}
-    function |= {"python_version": python, "env": {"virtualenv": "python_env.yaml"}}
-    example = {"artifact_path": "input_example.json", "type": "ndarray"}
-    content = {
-        "model_id": model.model_id,
-        "run_id": model.source_run_id,
-        "mlflow_version": version("mlflow"),
-        "flavors": {"python_function": function},
-        "signature": {"inputs": _tensor("float64", -1, 2), "outputs": _tensor("int64", -1)},
-        "saved_input_example_info": {**example, "serving_input_path": "serving_input_example.json"},
-    }
-    write_json(folder / "MLmodel", content, indent=2)
-
-
-def _tensor(kind, *shape):
-    return json.dumps([{"type": "tensor", "tensor-spec": {"dtype": kind, "shape": shape}}])
 
 
 def _log_values(client, run_id, start, result, model_id):
