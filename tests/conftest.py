@@ -34,6 +34,7 @@ def clean_environment(monkeypatch):
     for name in list(os.environ):
         if name.startswith(("DVC_", "MLFLOW_", "OPENBLAS_", "NPY_")):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")  # no test calls home
 
 
 @pytest.fixture
