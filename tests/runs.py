@@ -37,12 +37,12 @@ def all_complete(uri, experiment="spirals"):
     """Every run of the experiment, each found complete, none there twice; an empty list without a store."""
     client = MlflowClient(uri, uri)
     number = client.get_experiment_by_name(experiment).experiment_id
-    runs = client.search_runs([number], max_results=1000)
+    runs = client.search_runs([number], max_results=2000)
     for run in runs:
         assert_complete(client, run)
     results = [tuple(value for key, value in sorted(run.data.tags.items()) if "md5" in key) for run in runs]
     assert len(set(results)) == len(runs), "one result twice"
-    models = client.search_logged_models([number])
+    models = client.search_logged_models([number], max_results=2000)
     assert Counter(model.source_run_id for model in models) == Counter(run.info.run_id for run in runs)
     versions = Counter(version.run_id for version in client.search_model_versions())
     assert all(count == 1 for count in versions.values()), "one model registered twice"

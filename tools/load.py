@@ -50,7 +50,7 @@ def size(made):
 
 
 def run_queue(made, count):
-    """Runs experiments by the queue, and prints the time and the size of the store at 10 and at the end."""
+    """Runs experiments by the queue; prints the time and the size of the store after the first and the last ten."""
     widths = ",".join(map(str, range(9, 9 + count)))  # another width than the baseline's 8: every result is new
     begun = time.monotonic()
     made.run("dvc", "exp", "run", "--queue", "--set-param", f"train_mlp.hidden_units={widths}")
@@ -64,13 +64,19 @@ def run_queue(made, count):
         stderr=subprocess.DEVNULL,
         check=True,
     )
+    before, at = 0, 0.0
     for goal in sorted({min(10, count), max(count - 10, 1), count}):
         while published(made) - first < goal:
             if time.monotonic() - begun > LIMIT:
                 raise SystemExit(f"only {published(made) - first} of {count} after {LIMIT} s")
             time.sleep(0.2)
         passed = time.monotonic() - begun
-        print(f"{goal:4} runs after {passed:5.0f} s, {passed / goal:5.2f} s each, {size(made):6.1f} MB", flush=True)
+        each = (passed - at) / (goal - before)
+        print(
+            f"{goal:4} runs after {passed:5.0f} s, the last {goal - before} {each:.2f} s each, {size(made):.1f} MB",
+            flush=True,
+        )
+        before, at = goal, passed
     while True:
         states = [line.split()[-1] for line in made.run("dvc", "queue", "status").stdout.splitlines()[1 : count + 1]]
         if not {"Running", "Queued"} & set(states) or time.monotonic() - begun > LIMIT:
