@@ -85,7 +85,15 @@ def start(function):
 
 
 def ended(child):
-    return os.waitpid(child, 0)[1]
+    """Waits for a process of `start`; returns its status."""
+    for _ in range(12_000):
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
+            return status
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    raise TimeoutError("it did not end within two minutes")
 
 
 def at_moments(folder, act):
