@@ -270,6 +270,7 @@ def assert_nothing_is_cut_or_covered(figure):
         assert not any(box.overlaps(other) for other in boxes[:number]), boxes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("points, classes", [(20, 3), (20, 4), (500, 8)])
 def test_words_have_room_whatever_the_data(kept, points, classes):
     X, y = np.random.RandomState(0).uniform(-1, 1, (points * classes, 2)), np.arange(points * classes) % classes
@@ -282,6 +283,7 @@ def test_words_have_room_whatever_the_data(kept, points, classes):
         assert_nothing_is_cut_or_covered(figure)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [1e-5, 0.3, 123_456.0])
 def test_words_have_room_whatever_the_loss(kept, loss):
     curve = np.stack([np.arange(601) * 10_000, np.linspace(loss, loss / 3, 601), np.ones(601)], axis=1)

@@ -171,17 +171,18 @@ def _publish(client, number, registry, result, source):
 
 
 def _find_or_create(client, number, result, source):
-    """The run of a result; its colour is warm for the linear model and cold for the net."""
+    """The run of a result; its colour is warm for the linear model and cold for the net, and differs by digest."""
     if runs := client.search_runs([number], f"tags.`{DIGEST}` = '{result.digest}'"):
         return runs[0]
-    commit, shade = source["commit"], result.digest[:2]
+    commit = source["commit"]
+    one, other = (f"{byte // 2:02x}" for byte in bytes.fromhex(result.digest[:4]))
     origin = commit[:7] + source["dirty"] * f"-dirty-{result.digest[:4]}" if commit else "no-git"
     tags = {
         DIGEST: result.digest,
         **{f"dvc.md5.{path}": value for path, value in result.hashes.items()},
         **({"mlflow.source.git.commit": commit} if commit else {}),
         "git.dirty": str(source["dirty"]).lower(),
-        "mlflow.runColor": f"#d0{shade}20" if result.model == "linear" else f"#20{shade}d0",
+        "mlflow.runColor": f"#d0{one}{other}" if result.model == "linear" else f"#{one}{other}d0",
         "mlflow.loggedImages": "true",
     }
     return client.create_run(number, tags=tags, run_name=f"{result.model} {source['experiment'] or origin}")
