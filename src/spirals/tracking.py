@@ -13,6 +13,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the defaults wait for minutes
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
+import colorsys
 import json
 import re
 import shutil
@@ -171,21 +172,27 @@ def _publish(client, number, registry, result, source):
 
 
 def _find_or_create(client, number, result, source):
-    """The run of a result; its colour is warm for the linear model and cold for the net, and differs by digest."""
+    """The run of a result."""
     if runs := client.search_runs([number], f"tags.`{DIGEST}` = '{result.digest}'"):
         return runs[0]
     commit = source["commit"]
-    one, other = (f"{byte // 2:02x}" for byte in bytes.fromhex(result.digest[:4]))
     origin = commit[:7] + source["dirty"] * f"-dirty-{result.digest[:4]}" if commit else "no-git"
     tags = {
         DIGEST: result.digest,
         **{f"dvc.md5.{path}": value for path, value in result.hashes.items()},
         **({"mlflow.source.git.commit": commit} if commit else {}),
         "git.dirty": str(source["dirty"]).lower(),
-        "mlflow.runColor": f"#d0{one}{other}" if result.model == "linear" else f"#{one}{other}d0",
+        "mlflow.runColor": _color(result),
         "mlflow.loggedImages": "true",
     }
     return client.create_run(number, tags=tags, run_name=f"{result.model} {source['experiment'] or origin}")
+
+
+def _color(result):
+    """Warm for the linear model, cold for the net; MLflow's own choice may be one colour for both."""
+    hue = int(result.digest[:4], 16) / 2**16
+    hue = 0.15 * hue if result.model == "linear" else 0.35 + 0.45 * hue
+    return "#" + bytes(int(255 * channel) for channel in colorsys.hls_to_rgb(hue, 0.4, 0.7)).hex()
 
 
 def _log_model(client, run, result):
