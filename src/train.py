@@ -4,6 +4,7 @@ import argparse
 import os
 from contextlib import suppress
 
+import msgspec
 import numpy as np
 from tqdm import tqdm
 
@@ -12,7 +13,7 @@ from spirals.errors import UserError, plain_errors
 from spirals.files import read_points, write_csv, write_json
 from spirals.models import MODELS
 from spirals.params import load_params
-from spirals.training import Diverged, train
+from spirals.training import Diverged, gradient_descent, train
 
 COMPILE_FROM = 2e8  # points times hidden units times iterations: NumPy then loses more than the 2 s of compiling
 PRINT_EVERY = {"linear": 10, "mlp": 1000}  # the case study's own
@@ -34,7 +35,7 @@ def train_model(name, params, root, report=lambda iteration, loss: None):
         UserError: the training diverged; the curve up to there is kept.
     """
     X, y = read_points(root / paths.DATA)
-    model = fastest(name, params, len(X))
+    model = fastest(name, params, X, y)
     weights = model.initialize(X.shape[1], int(y.max()) + 1, params)
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # Diverged says it in plain words
@@ -54,12 +55,14 @@ def train_model(name, params, root, report=lambda iteration, loss: None):
     return curve
 
 
-def fastest(name, params, points):
-    """The model; its compiled form, which gives the same bytes, if Numba is there and the work is worth it."""
-    if name == "mlp" and points * params.hidden_units * params.iterations >= COMPILE_FROM:
-        with suppress(ImportError, RuntimeError):  # no Numba, or no folder where it may keep what it compiled
+def fastest(name, params, X, y):
+    """The model; its compiled form, which gives the same bytes, if the work is worth it and a trial step succeeds."""
+    if name == "mlp" and len(X) * params.hidden_units * params.iterations >= COMPILE_FROM:
+        with suppress(Exception):  # no Numba, or whatever keeps it from working here: NumPy can do the same
             from spirals.compiled import CompiledMLP
 
+            weights = CompiledMLP.initialize(X.shape[1], int(y.max()) + 1, params)
+            list(gradient_descent(CompiledMLP, weights, X, y, msgspec.structs.replace(params, iterations=1)))
             return CompiledMLP
     return MODELS[name]
 

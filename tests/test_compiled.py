@@ -21,6 +21,8 @@ pytestmark = pytest.mark.slow
 # Points per class, classes, hidden units: sums of few terms, of one part, and of many parts with a rest.
 SHAPES = [(1, 2, 1), (4, 2, 8), (5, 2, 9), (100, 3, 100), (50, 12, 131), (333, 5, 128), (7, 3, 1111)]
 
+PATH = os.pathsep.join(str(ROOT / name) for name in ("tests", "src"))
+
 
 def trained(model, shape, iterations=15):
     """The bytes of the scores of every iteration, and of the weights at the end."""
@@ -45,8 +47,7 @@ def test_same_bytes_however_it_is_compiled(processor, tmp_path):
     """For the least of processors, without vector instructions beyond those that all have; and not optimized."""
     code = "import test_compiled as t; from spirals.compiled import CompiledMLP as c; "
     code += "assert all(t.trained(c, shape) == t.trained(t.MLP, shape) for shape in t.SHAPES[2:5])"
-    path = os.pathsep.join(str(ROOT / name) for name in ("tests", "src"))
-    environment = {**os.environ, **processor, "PYTHONPATH": path, "XDG_CACHE_HOME": str(tmp_path)}
+    environment = {**os.environ, **processor, "PYTHONPATH": PATH, "XDG_CACHE_HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.rglob("*.nbc"))
@@ -75,11 +76,31 @@ def test_what_is_compiled_is_shared_by_checkouts_of_the_same_content(tmp_path, m
     assert changed != folder(copy)
 
 
+def chosen(points):
+    """The form of the net that the default parameters would be trained with on so many points in each class."""
+    return fastest("mlp", load_params(ROOT).train_mlp, *make_spirals(points, 3, 0.2, 0)).__name__
+
+
 def test_it_is_chosen_for_long_trainings_where_numba_is(monkeypatch):
-    params = load_params(ROOT).train_mlp
-    points = 300
-    assert fastest("mlp", params, points).__name__ == "CompiledMLP"
-    assert fastest("mlp", params, 30) is MLP
+    assert chosen(100) == "CompiledMLP"
+    assert chosen(10) == "MLP"
     monkeypatch.delitem(sys.modules, "spirals.compiled")
     monkeypatch.setitem(sys.modules, "numba", None)
-    assert fastest("mlp", params, points) is MLP
+    assert chosen(100) == "MLP"
+
+
+def test_it_is_not_chosen_where_numba_cannot_keep_or_read_what_it_compiled(tmp_path):
+    def chosen_with(cache):
+        environment = {**os.environ, "PYTHONPATH": PATH, "XDG_CACHE_HOME": str(cache)}
+        code = "import test_compiled as t; print(t.chosen(100))"
+        return subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300
+        )
+
+    assert chosen_with(tmp_path).stdout == "CompiledMLP\n"
+    for index in tmp_path.rglob("*.nbi"):
+        index.write_bytes(b"")
+    (tmp_path / "file").touch()
+    for cache in (tmp_path, tmp_path / "file"):
+        done = chosen_with(cache)
+        assert (done.stdout, done.stderr, done.returncode) == ("MLP\n", "", 0)

@@ -43,7 +43,7 @@ OF_NUMPY = {*ALLOWED_CALLS, *"inf nan float64 int32 errstate setbufsize random.R
 OF_MATH = {*"factorial floor frexp isfinite ldexp nan inf sqrt".split()}
 IMPORTS = {
     *"argparse contextlib csv dataclasses decimal difflib functools hashlib json math os pathlib re sys typing".split(),
-    *"msgspec numba numpy ruamel spirals tqdm".split(),
+    *"llvmlite msgspec numba numpy ruamel spirals tqdm".split(),
 }
 
 

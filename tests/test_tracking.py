@@ -250,6 +250,7 @@ def test_a_run_deleted_in_mlflow_is_published_anew_and_a_deleted_experiment_is_n
     (run,) = client.search_runs([first["experiment_id"]])
     assert run.info.run_id != first["run_id"]
     assert_complete(client, run)
+    assert client.get_model_version_by_alias("spirals", "champion").run_id == run.info.run_id
     client.delete_experiment(first["experiment_id"])
     with pytest.raises(UserError, match="the experiment spirals was deleted in MLflow: restore it"):
         publish([result], SOURCE, store)

@@ -6,12 +6,10 @@ neither reorder a sum nor contract a product and a sum to one operation.
 
 import hashlib
 import math
-import os
 from functools import lru_cache
 from pathlib import Path
 
-os.environ["NUMBA_CACHE_LOCATOR_CLASSES"] = f"{__name__}.ByContent,InTreeCacheLocator"  # read by Numba's import
-
+import llvmlite.binding
 import numba
 import numpy as np
 from numba.core.caching import UserWideCacheLocator
@@ -26,10 +24,12 @@ class ByContent(UserWideCacheLocator):
 
     @classmethod
     def get_suitable_cache_subpath(cls, py_file):
-        sources = [Path(file).read_bytes() for file in (py_file, arithmetic.__file__)]
-        return "spirals-" + hashlib.sha256(b"".join(sources)).hexdigest()[:16]
+        content = [Path(file).read_bytes() for file in (py_file, arithmetic.__file__)]
+        content.append(llvmlite.binding.get_host_cpu_name().encode())  # a home may be shared by different machines
+        return "spirals-" + hashlib.sha256(b"".join(content)).hexdigest()[:16]
 
 
+numba.config.CACHE_LOCATOR_CLASSES = f"{__name__}.ByContent"
 compiled = numba.njit(error_model="numpy", cache=True)
 SERIES = tuple(map(float, EXP_SERIES))
 

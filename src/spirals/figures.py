@@ -212,7 +212,8 @@ def draw_losses(path, curves, dpi):
         for ax, (name, curve) in zip(axes, curves.items(), strict=True):
             iteration, loss = curve[:, 0], curve[:, 1]
             ax.plot(iteration, loss, color=MODEL_COLORS[name], linewidth=1.5)
-            title = f"{TITLES[name]}: loss {loss[-1]:#.3g} after {int(iteration[-1]):,} iterations"
+            last = f"{loss[-1]:#.3g}".rstrip(".")
+            title = f"{TITLES[name]}: loss {last} after {int(iteration[-1]):,} iterations"
             ax.set_title(title, fontsize=min(11, 640 / len(title)))  # points
             ax.set(xlabel="iteration", ylim=(0, None))
             along(ax, iteration[-1], 5)

@@ -28,7 +28,7 @@ def boundary_pixels(probabilities, points):
 
     Args:
         probabilities: on the grid of `spirals.figures.grid_probabilities`, array of
-            shape [cells, cells, K].
+            shape [K, cells, cells].
         points: see `points_layer`.
 
     Returns:

@@ -98,7 +98,8 @@ def complete_runs(store, digests):
 
 def artifacts_there(uri):
     """Whether a run's artifacts are in place; those that a server keeps are taken to be."""
-    return ":/" in uri or Path(uri).exists()
+    path = uri.removeprefix("file://")
+    return ":/" in path or Path(path).exists()
 
 
 def mend_moved(store):

@@ -98,6 +98,8 @@ def _create_database(file):
         event.listen(Engine, "connect", hurry)
         with replacing(file) as temporary, chdir(file.parent):
             MlflowClient(f"sqlite:///{temporary}").search_experiments()
+            with open(temporary, "rb+") as made:
+                os.fsync(made.fileno())
         event.remove(Engine, "connect", hurry)
 
 
@@ -257,7 +259,9 @@ def _crown(client, name, run_id, model_id, test_accuracy):
     """Registers the model and gives it the alias champion if it is better than the champion."""
     registered = client.search_registered_models(f"name = '{name}'") or [client.create_registered_model(name)]
     if champion := registered[0].aliases.get("champion"):
-        if test_accuracy <= float(client.get_model_version(name, champion).tags.get("test_accuracy", "-inf")):
+        version = client.get_model_version(name, champion)
+        better = test_accuracy > float(version.tags.get("test_accuracy", "-inf"))
+        if not better and _is_active(client, version.run_id):
             return
     versions = client.search_model_versions(f"run_id = '{run_id}'") or [
         client.create_model_version(
@@ -265,3 +269,10 @@ def _crown(client, name, run_id, model_id, test_accuracy):
         )
     ]
     client.set_registered_model_alias(name, "champion", versions[0].version)
+
+
+def _is_active(client, run_id):
+    """Whether a run is there, and was not deleted in MLflow."""
+    with suppress(MlflowException):
+        return client.get_run(run_id).info.lifecycle_stage == "active"
+    return False
