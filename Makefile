@@ -27,7 +27,7 @@ test-fast: .venv/installed  ## Run the tests that need no pipeline (some seconds
 reproduce: .venv/installed  ## Rebuild everything from nothing, and compare it with dvc.lock
 	@python tools/reproduce.py
 
-portability: .venv/installed  ## Compare the bytes on emulated CPUs and with other NumPys (an hour; see docs/portability.md)
+portability: .venv/installed  ## Compare the bytes on emulated CPUs and with other NumPys (five minutes and the downloads; see docs/portability.md)
 	@python tools/portability.py
 
 lint: .venv/installed  ## Check style and common mistakes

@@ -6,7 +6,7 @@ Needs Linux on x86-64, and from Debian or Ubuntu qemu-user, apt-get and dpkg-deb
 Python and its libraries for Arm come from the same two sources as everywhere: the
 distribution's packages and pip. Each PYTHON is another interpreter to try, with the newest
 NumPy that it can have. Downloads (300 MB) go to FOLDER, or else to a folder that is removed
-at the end. Takes half an hour or more. Exit code 1 if a hash differs.
+at the end. Takes five minutes, and the downloads. Exit code 1 if a hash differs.
 """
 
 import argparse
