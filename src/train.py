@@ -35,10 +35,10 @@ def train_model(name, params, root, report=lambda iteration, loss: None):
         UserError: the training diverged; the curve up to there is kept.
     """
     X, y = read_points(root / paths.DATA)
-    model = fastest(name, params, X, y)
-    weights = model.initialize(X.shape[1], int(y.max()) + 1, params)
+    weights = MODELS[name].initialize(X.shape[1], int(y.max()) + 1, params)
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # Diverged says it in plain words
+            model = fastest(name, params, X, y, weights)
             curve, snapshots = train(model, weights, X, y, params, report)
     except Diverged as error:
         kept = paths.diverged_curve(name, os.environ.get("DVC_EXP_NAME", "workspace"))
@@ -55,14 +55,14 @@ def train_model(name, params, root, report=lambda iteration, loss: None):
     return curve
 
 
-def fastest(name, params, X, y):
+def fastest(name, params, X, y, weights):
     """The model; its compiled form, which gives the same bytes, if the work is worth it and a trial step succeeds."""
     if name == "mlp" and len(X) * params.hidden_units * params.iterations >= COMPILE_FROM:
         with suppress(Exception):  # no Numba, or whatever keeps it from working here: NumPy can do the same
             from spirals.compiled import CompiledMLP
 
-            weights = CompiledMLP.initialize(X.shape[1], int(y.max()) + 1, params)
-            list(gradient_descent(CompiledMLP, weights, X, y, msgspec.structs.replace(params, iterations=1)))
+            trial = {key: value.copy() for key, value in weights.items()}
+            list(gradient_descent(CompiledMLP, trial, X, y, msgspec.structs.replace(params, iterations=1)))
             return CompiledMLP
     return MODELS[name]
 

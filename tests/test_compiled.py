@@ -78,7 +78,8 @@ def test_what_is_compiled_is_shared_by_checkouts_of_the_same_content(tmp_path, m
 
 def chosen(points):
     """The form of the net that the default parameters would be trained with on so many points in each class."""
-    return fastest("mlp", load_params(ROOT).train_mlp, *make_spirals(points, 3, 0.2, 0)).__name__
+    params = load_params(ROOT).train_mlp
+    return fastest("mlp", params, *make_spirals(points, 3, 0.2, 0), MLP.initialize(2, 3, params)).__name__
 
 
 def test_it_is_chosen_for_long_trainings_where_numba_is(monkeypatch):
