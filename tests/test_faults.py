@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -45,6 +46,21 @@ def assert_as_before(checkout, lock):
     # A copy: MLflow keeps a database open that was at the same path before.
     copy = shutil.copy(checkout.root / "mlflow.db", checkout.root.parent / f"{time.monotonic_ns()}.db")
     assert len(all_complete(f"sqlite:///{copy}")) == 2
+
+
+def repro_after_kill(checkout):
+    """`dvc repro`, and what the README says to do where DVC was killed while it wrote a file of its own (dvc#7615).
+
+    Returns:
+        Those files, which were deleted.
+    """
+    deleted = []
+    while (done := checkout.run("dvc", "repro", check=False)).returncode != 0:
+        broken = re.search(r"'(?:\./)?(dvc\.lock|\.dvc/tmp/rwlock)'.*(invalid|failed|corrupted)", done.stderr)
+        assert broken and "Traceback" not in done.stderr, done.stderr
+        (checkout.root / broken[1]).unlink()
+        deleted.append(broken[1])
+    return deleted
 
 
 class Running:
@@ -123,10 +139,21 @@ def test_kills_in_every_stage(checkout):
                 running.dvc.wait()  # and the stage goes on, beside the next dvc
             else:
                 running.end()
-        checkout.run("dvc", "repro")
+        repro_after_kill(checkout)
         running.end()
         assert_as_before(checkout, lock)
     assert killed >= 10  # of 21 tried: a stage may end before its time
+
+
+@pytest.mark.parametrize("name", ["dvc.lock", ".dvc/tmp/rwlock"])
+def test_dvc_killed_while_it_writes_a_file_of_its_own(ran, name):
+    content = (ran.root / name).read_bytes()
+    for kept in (0, 8192):  # Python writes a file in pieces of that size
+        (ran.root / name).write_bytes(content[:kept])
+        shutil.rmtree(ran.root / "data")
+        deleted = repro_after_kill(ran)
+        assert deleted == [name] or (kept and not deleted)
+        assert_as_before(ran, ran.lock)
 
 
 def test_interrupt_two_at_once_and_a_full_disk(ran):
