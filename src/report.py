@@ -5,16 +5,16 @@ import csv
 import re
 
 from markdown_it import MarkdownIt
-from ruamel.yaml import YAML
 
 from spirals import paths
 from spirals.errors import plain_errors
-from spirals.files import read_curve, read_metrics, write_text
+from spirals.files import RESTORE, read_curve, read_metrics, read_yaml, reading, write_text
 from spirals.models import TITLES
 from spirals.params import load_params
 
+SECTIONS = ("generate", "train_linear", "train_mlp")  # of params.yaml, that the case study has too
 PACKAGES = ("numpy", "matplotlib", "pillow", "dvc", "mlflow")  # whose versions are told
-PICTURES = {"gif": "image/gif", "png": "image/png"}
+PICTURES = {".gif": ("image/gif", b"\0;"), ".png": ("image/png", b"IEND\xaeB`\x82")}  # type, and how the file ends
 
 PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -45,8 +45,13 @@ def report(params, root):
 
 def inlined(root, name):
     """The attribute src with the picture itself: the page opens without a network, wherever it is sent."""
-    content = (root / paths.REPORT.parent / name).read_bytes()
-    return f'src="data:{PICTURES[name[-3:]]};base64,{base64.b64encode(content).decode()}"'
+    path = root / paths.REPORT.parent / name
+    kind, end = PICTURES[path.suffix]
+    with reading(path):
+        content = path.read_bytes()
+        if not content.endswith(end):
+            raise ValueError("it is cut off, or is no picture")
+    return f'src="data:{kind};base64,{base64.b64encode(content).decode()}"'
 
 
 def markdown(params, root):
@@ -102,17 +107,22 @@ def table(header, rows):
 
 def read_published(root):
     """The case study's parameters and numbers (reference/); losses as printed, by model and iteration."""
-    published = YAML(typ="safe").load((root / paths.PUBLISHED_PARAMS).read_text())
-    published["losses"] = {name: {} for name in TITLES}
-    for row in csv.DictReader((root / paths.PUBLISHED).read_text().splitlines()):
-        published["losses"][row["model"]][int(row["iteration"])] = row["loss"]
-    return published
+    published = read_yaml(root / paths.PUBLISHED_PARAMS)
+    with reading(root / paths.PUBLISHED_PARAMS, RESTORE):
+        published = {section: dict(published[section]) for section in (*SECTIONS, "accuracy")}
+    losses = {name: {} for name in TITLES}
+    with reading(root / paths.PUBLISHED, RESTORE):
+        for row in csv.DictReader((root / paths.PUBLISHED).read_text(encoding="utf-8").splitlines()):
+            losses[row["model"]][int(row["iteration"])] = f"{float(row['loss']):f}"
+        if not all(losses.values()):
+            raise ValueError("it must have losses of every model")
+    return {**published, "losses": losses}
 
 
 def differing(params, published):
     """Parameters that are not the case study's: by name, our value and the published one."""
     changed = {}
-    for section in ("generate", "train_linear", "train_mlp"):
+    for section in SECTIONS:
         for key, value in published[section].items():
             if (ours := getattr(getattr(params, section), key)) != value:
                 changed[f"{section}.{key}"] = (ours, value)
@@ -165,8 +175,9 @@ def parameters(params, changed):
 
 def versions(root):
     """Versions of the packages that matter, as locked."""
-    lock = (root / paths.REQUIREMENTS).read_text()
-    return {name: re.search(rf"^{name}==(\S+)", lock, re.MULTILINE)[1] for name in PACKAGES}
+    with reading(root / paths.REQUIREMENTS, RESTORE):
+        lock = (root / paths.REQUIREMENTS).read_text(encoding="utf-8")
+        return {name: re.search(rf"^{name}==(\S+)", lock, re.MULTILINE)[1] for name in PACKAGES}
 
 
 def main():

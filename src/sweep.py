@@ -26,7 +26,7 @@ from spirals.errors import UserError, plain_errors
 from spirals.files import write_text
 from spirals.params import load_params
 from spirals.results import INPUTS
-from spirals.store import configured_store
+from spirals.store import configured_store, without_secrets
 
 SEEDED = ("train_linear.seed", "train_mlp.seed")  # what --seeds sets: the first weights of both models
 TABLES = Path("reports/sweeps")
@@ -159,7 +159,7 @@ def fetch(job, sweep):
         refs = f"refs/exps/{job['rev'][:2]}/{job['rev'][2:]}/{sweep}-*"
         done = subprocess.run(["git", "fetch", "--quiet", job["address"], f"+{refs}:{refs}"], cwd=paths.ROOT)
         if done.returncode:
-            raise UserError(f"cannot fetch from {job['address']}")
+            raise UserError(f"cannot fetch from {without_secrets(job['address'])}")
 
 
 @contextmanager

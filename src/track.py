@@ -7,7 +7,7 @@ from spirals import paths
 from spirals.errors import plain_errors
 from spirals.files import write_json
 from spirals.params import load_params
-from spirals.results import lineage, read_results
+from spirals.results import check_locked, lineage, read_results
 from spirals.store import EXPERIMENTS, PICTURES, complete_runs, configured_store
 
 CHARTS = "runs?workflowType=machine_learning&compareRunsMode=CHART"  # an experiment's page opens on its GenAI face
@@ -25,12 +25,14 @@ def track(params, root, store):
         A list of (model, run), with run a dict: run_id, experiment_id, new.
 
     Raises:
-        UserError: a file is missing or unreadable, or the store is unreachable or refuses.
+        UserError: a file is missing, or is not what its stage wrote with these parameters,
+            or the store is unreachable or refuses.
     """
     results = read_results(params, root)
     runs = complete_runs(store, [result.digest for result in results])
     wanting = [result for result in results if not _shown(result, runs.get(result.digest))]
     if wanting:
+        check_locked(params, results, root)
         gc.disable()  # collecting while MLflow is imported takes as long as the import
         from spirals.tracking import publish
 

@@ -5,8 +5,10 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from ruamel.yaml import YAML
 
@@ -76,6 +78,7 @@ class Checkout:
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
+            timeout=1200,  # seconds
         )
         if check and done.returncode != 0:
             raise AssertionError(f"{' '.join(command)} failed:\n{done.stdout}\n{done.stderr}")
@@ -110,4 +113,8 @@ def checkout(tmp_path):
     made.run("git", "config", "user.email", "test@example.com")
     made.set_params(SMALL)
     made.commit("start")
-    return made
+    yield made
+    for process in psutil.process_iter():  # what a test that failed left running
+        with suppress(psutil.Error):
+            if Path(process.cwd()).is_relative_to(tmp_path):
+                process.kill()

@@ -215,6 +215,14 @@ def test_sizes_that_cannot_fit_are_refused_before_they_are_allocated(advice, tmp
     assert peak < 10_000_000
 
 
+def test_the_memory_of_a_container_is_the_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MEMORY_LIMIT", tmp_path / "memory.max")
+    module.MEMORY_LIMIT.write_text(f"{2**20}\n")
+    assert "; this machine has 0.0: " in refusal(tmp_path, TEXT)
+    module.MEMORY_LIMIT.write_text("max\n")
+    assert loaded(tmp_path, TEXT)
+
+
 def test_the_estimate_of_memory_is_above_what_training_takes_and_not_far(tmp_path, monkeypatch):
     (tmp_path / "params.yaml").write_text(TEXT)
     set_params(tmp_path, {"generate.points_per_class": 1000, "train_mlp.iterations": 2, "plot.grid": 10})

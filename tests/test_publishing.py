@@ -204,6 +204,42 @@ def test_what_track_prints_and_how_little_it_imports(checkout):
     assert len(all_complete(store(checkout).replace("/mlflow.db", "/./mlflow.db"))) == 2
 
 
+def test_only_what_the_stages_wrote_with_these_parameters_is_published(checkout):
+    checkout.run("dvc", "repro")
+    before = ids(checkout)
+    checkout.set_params({"train_mlp.learning_rate": 0.5})
+    for command in (["python", "src/track.py"], ["dvc", "repro", "--single-item", "track"]):
+        done = checkout.run(*command, check=False)
+        assert done.returncode != 0
+        assert "params.yaml: train_mlp.learning_rate is 0.5, but the results were made with 1.0: run" in done.stderr
+    assert ids(checkout) == before
+    checkout.run("git", "checkout", "--quiet", "params.yaml")
+
+    (checkout.root / "mlflow.db").unlink()
+    data, figures = checkout.root / "data", checkout.root / "reports/figures"
+    last = data / "frames/mlp/100.png"
+    for path, name, content in [
+        (data / "mlp.json", "data/mlp.json", (data / "mlp.json").read_bytes()[:500]),
+        (data / "linear_curve.csv", "data/linear_curve.csv", b""),
+        (figures / "boundary_mlp.png", "reports/figures/boundary_mlp.png", b"no picture"),
+        (last, "data/frames", b"no picture"),
+        (last, "data/frames", None),
+        (data / "frames/mlp/other.png", "data/frames", last.read_bytes()),
+    ]:
+        good = path.read_bytes() if path.exists() else None
+        path.unlink(missing_ok=True)  # not through DVC's link into its cache
+        if content is not None:
+            path.write_bytes(content)
+        done = checkout.run("python", "src/track.py", check=False)
+        told = f"error: {name} is not what its stage wrote (dvc.lock). Run make, which makes it anew.\n"
+        assert (done.returncode, done.stderr) == (1, told)
+        assert not (checkout.root / "mlflow.db").exists()
+        path.unlink(missing_ok=True)
+        if good is not None:
+            path.write_bytes(good)
+    assert checkout.run("python", "src/track.py").stdout.count("published") == 2
+
+
 class Refusing(http.server.BaseHTTPRequestHandler):
     """A server that lets nobody in."""
 

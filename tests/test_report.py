@@ -11,8 +11,9 @@ from conftest import ROOT, set_params
 from PIL import Image
 from ruamel.yaml import YAML
 
-from report import report
+from report import PACKAGES, read_published, report, versions
 from spirals import paths
+from spirals.errors import UserError
 from spirals.files import write_csv, write_json
 from spirals.params import load_params
 
@@ -90,6 +91,38 @@ def test_the_published_parameters_are_the_committed_ones(params):
         ours = getattr(params, section)
         assert {key: getattr(ours, key) for key in published[section]} == published[section]
         assert {*ours.__struct_fields__} - {*published[section]} <= {"record_every"}
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "reason"),
+    [
+        (paths.REQUIREMENTS, b"", "it has not the parts"),
+        (paths.REQUIREMENTS, b"\xff", "can't decode"),
+        (paths.PUBLISHED_PARAMS, b"", "it has not the parts"),
+        (paths.PUBLISHED_PARAMS, b"generate: [", "while parsing"),
+        (paths.PUBLISHED_PARAMS, b"\xff", "can't decode"),
+        (paths.PUBLISHED, b"", "it must have losses of every model"),
+        (paths.PUBLISHED, b"model,iteration,value\nmlp,0,1.1\n", "it has not the parts"),
+        (paths.PUBLISHED, b"model,iteration,loss\nforest,0,1.1\n", "it has not the parts"),
+        (paths.PUBLISHED, b"model,iteration,loss\nmlp,0,low\n", "could not convert"),
+    ],
+)
+def test_a_broken_file_of_the_repository_is_named(path, content, reason, tmp_path):
+    for name in (paths.REQUIREMENTS, paths.PUBLISHED_PARAMS, paths.PUBLISHED):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    assert {*versions(tmp_path)} == {*PACKAGES} and read_published(tmp_path)["losses"]["mlp"][0] == "1.098744"
+    (tmp_path / path).write_bytes(content)
+    with pytest.raises(UserError, match=rf"{path}: .*{reason}.*\. Restore it with git checkout\.$"):
+        versions(tmp_path), read_published(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["boundaries.png", "learning.gif"])
+def test_a_picture_that_is_cut_off_is_not_shown(name, root):
+    picture = root / paths.FIGURES / name
+    picture.write_bytes(picture.read_bytes()[:-1])
+    with pytest.raises(UserError, match=rf"figures/{name}: it is cut off, or is no picture\. Run make"):
+        report(load_params(root), root)
 
 
 class Page(HTMLParser):

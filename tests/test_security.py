@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from spirals.store import without_secrets
+
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 MODULES = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "yaml", "tarfile", "zipfile"}
@@ -52,6 +54,20 @@ def test_nothing_is_unpickled_or_evaluated(path):
 )
 def test_the_check_sees_it(source):
     assert len(list(dangers(source))) == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("https://user:s3cret@host/team/project.git", "https://host/team/project.git"),
+        ("http://user:s3#cr@et@host:5000/", "http://host:5000/"),
+        ("http://user:s3cret@[::1", "http://[::1"),
+        ("https://host:5000/mlflow?token=s3cret", "https://host:5000/mlflow"),
+        ("git@host:team/project.git", "git@host:team/project.git"),
+    ],
+)
+def test_an_address_is_shown_without_its_secrets(address, shown):
+    assert without_secrets(address) == shown
 
 
 def test_the_ui_listens_on_this_machine_only():

@@ -84,16 +84,17 @@ def start(function):
     return child
 
 
-def ended(child):
+def ended(child, seconds=300):
     """Waits for a process of `start`; returns its status."""
-    for _ in range(12_000):
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
         found, status = os.waitpid(child, os.WNOHANG)
         if found:
             return status
         time.sleep(0.01)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    raise TimeoutError("it did not end within two minutes")
+    raise TimeoutError(f"it did not end within {seconds} seconds")
 
 
 def at_moments(folder, act):
@@ -152,7 +153,7 @@ def test_killed_at_any_moment_and_published_again_is_one_complete_run(made, tmp_
 
     moments = count_moments(shutil.copytree(begin, tmp_path / "count"), interrupted)
     assert moments > 50
-    sampled = range(moments, 0, -(moments // samples))  # the last one among them
+    sampled = [moments * (i + 1) // samples for i in range(samples)]  # the last one among them
 
     def try_moments(some):
         for moment in some:
@@ -160,9 +161,10 @@ def test_killed_at_any_moment_and_published_again_is_one_complete_run(made, tmp_
             assert is_killed_at(moment, folder, interrupted), moment
             assert ended(start(lambda folder=folder: publish_in(folder, [result]))) == 0, moment
             assert len(all_complete(store_in(folder).uri)) == 1, moment
+            assert list(folder.glob(".*")) == [], moment
 
     halves = [start(lambda half=half: try_moments(half)) for half in (sampled[::2], sampled[1::2])]
-    assert [ended(child) for child in halves] == [0, 0]
+    assert [ended(child, 1800) for child in halves] == [0, 0]
 
 
 def with_other_pictures(result, folder):
@@ -223,6 +225,35 @@ def test_a_lock_left_at_the_server_by_a_killed_publisher(server, tmp_path, monke
         with tracking._alone_at(client, "left", folder):
             took.append(time.monotonic() - begin)
     assert took[0] < 4 <= took[1]  # only its own lock is known to be nobody's
+
+
+@pytest.mark.parametrize("name", ["/tmp/spirals", "../spirals", "..", "a'b\"c", "Spirálen 2"])
+def test_no_name_of_an_experiment_leads_out_of_the_store(name, made, tmp_path):
+    (result, _), store = read_results(*made), store_in(tmp_path / "store" / "below", name)
+    publish([result], SOURCE, store)
+    client = MlflowClient(store.uri)
+    experiment = client.get_experiment_by_name(name)
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert_complete(client, run)
+    assert Path(experiment.artifact_location).resolve().parent == store.folder
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+    assert {path.name for path in (tmp_path / "store" / "below").iterdir()} == {"mlflow.db", "mlruns"}
+
+
+def test_a_damaged_database_is_named_with_what_to_do(made, tmp_path):
+    (result, _), store = read_results(*made), store_in(tmp_path)
+    publish([result], SOURCE, store)
+    content = store.file.read_bytes()
+    store.file.unlink()  # MLflow, here, still has the old file open
+    for number, damaged in enumerate([b"not a database" * 1000, content[: len(content) // 2]]):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        other = store_in(folder)
+        other.file.write_bytes(damaged)
+        with pytest.raises(
+            UserError, match=rf"\nNothing that .*; move {other.file} away, and make publishes it anew\.$"
+        ):
+            publish([result], SOURCE, other)
 
 
 def like(result, accuracy, number):

@@ -62,20 +62,40 @@ def write_csv(path, header, rows):
     write_text(path, "\n".join(lines) + "\n")
 
 
+REMAKE = "Run make, which makes it anew"
+RESTORE = "Restore it with git checkout"
+
+
 @contextmanager
-def reading(path):
-    """Tells what is wrong with a file in one sentence: a UserError that names it and what to run."""
+def reading(path, advice=REMAKE):
+    """Tells what is wrong with a file in one sentence: a UserError that names it and what to do."""
     try:
         yield
     except (OSError, ValueError, ArithmeticError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"cannot use {paths.shown(path)}: {reason}. Run make, which makes it anew.") from None
+    except (LookupError, TypeError, AttributeError):
+        reason = "it has not the parts that it must have"
+    else:
+        return
+    raise UserError(f"cannot use {paths.shown(path)}: {reason}. {advice}.")
 
 
 def read_json(path):
     """What the file holds; NaN and Infinity, which JSON does not have, are refused."""
     with reading(path):
         return json.loads(path.read_text(encoding="utf-8"), parse_constant=float_refused)
+
+
+def read_yaml(path):
+    """What a file that is kept in git holds."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    with reading(path, RESTORE):
+        try:
+            return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        except YAMLError as error:
+            raise ValueError(" ".join(str(error).split())[:100]) from None
 
 
 def float_refused(name):

@@ -2,6 +2,8 @@
 
 import difflib
 import os
+from contextlib import suppress
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -12,6 +14,8 @@ from ruamel.yaml.reader import ReaderError
 
 from spirals import paths
 from spirals.errors import UserError
+
+MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container (Linux, cgroup v2), in bytes
 
 
 def whole(low, high):
@@ -176,6 +180,8 @@ def _check_memory(params):
     }
     advice, most = max(needed.items(), key=lambda item: item[1])
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with suppress(OSError, ValueError):  # no such file, or the word max
+        memory = min(memory, int(MEMORY_LIMIT.read_text()))
     if most > memory:
         raise UserError(
             f"{paths.PARAMS} asks for about {most / 2**30:,.1f} GiB of memory; this machine has"

@@ -5,6 +5,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 PARAMS = Path("params.yaml")
+LOCK = Path("dvc.lock")
 PUBLISHED = Path("reference/published.csv")
 PUBLISHED_PARAMS = Path("reference/published.yaml")
 REQUIREMENTS = Path("requirements.lock")
@@ -14,6 +15,7 @@ CURVE_HEADER = ("iteration", "loss", "accuracy")
 CONFUSION_HEADER = ("actual", "predicted")
 METRICS = Path("reports/metrics.json")
 METRIC_NAMES = ("train_accuracy", "train_loss", "test_accuracy")
+FRAMES = Path("data/frames")
 FIGURES = Path("reports/figures")
 REPORT = Path("reports/README.md")
 REPORT_PAGE = Path("reports/report.html")
@@ -41,7 +43,7 @@ def confusion(model):
 
 
 def frame(model, percent):
-    return Path(f"data/frames/{model}/{percent:03}.png")
+    return FRAMES / f"{model}/{percent:03}.png"
 
 
 def boundary(model):

@@ -5,13 +5,14 @@ is read and written are MLflow's own tables: the tests pin them to the locked ve
 """
 
 import os
+import re
 import sqlite3
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from spirals import paths
+from spirals.errors import UserError
 
 # Tags of a run: what it shows, and its parts that are there.
 DIGEST, PICTURES, COMPLETE = "spirals.digest", "spirals.pictures", "spirals.complete"
@@ -45,9 +46,8 @@ class Store:
 
     @property
     def public(self):
-        """The URI without a user or password."""
-        parts = urlsplit(self.uri)
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if parts.netloc else self.uri
+        """The URI as it may be shown."""
+        return self.uri if self.file else without_secrets(self.uri)
 
     @property
     def server(self):
@@ -55,16 +55,23 @@ class Store:
         return self.public.rstrip("/") if self.uri.startswith("http") else "http://127.0.0.1:5000"
 
 
+def without_secrets(address):
+    """The address without user, password and query, as it may be shown, even if it is not a valid one."""
+    return re.sub(r"(?<=://).*@", "", address.partition("?")[0])
+
+
 def configured_store():
     """The store of MLFLOW_TRACKING_URI and MLFLOW_EXPERIMENT_NAME.
 
     Without them, and for a relative path, it lies at the root of the main checkout: a
-    DVC experiment may run in a throw-away one.
+    DVC experiment may run in a throw-away one. Raises UserError if it names a folder.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{paths.STORE}"
     main, file = paths.main_root(), None
     if uri.startswith("sqlite:///"):
         file = main / uri.removeprefix("sqlite:///")
+        if file.is_dir():
+            raise UserError(f"MLFLOW_TRACKING_URI is {uri}, which is a folder, but must be a file")
         uri = f"sqlite:///{file}"
     folder = (file.parent if file else main) / paths.ARTIFACTS
     return Store(uri, os.environ.get("MLFLOW_EXPERIMENT_NAME") or "spirals", file, folder)

@@ -71,15 +71,17 @@ def publish(results, source, store):
                 _create_database(store.file)
             mlflow.set_tracking_uri(store.uri)  # the client is not enough: models:/ is looked up here
             client = MlflowClient()
-            registry = re.sub("[/:]", "-", store.experiment)
+            registry = re.sub(r"[^\w.-]", "-", store.experiment).lstrip(".") or "-"
             with nullcontext() if store.file else _alone_at(client, registry, store.folder):
-                number = _experiment_id(client, store)
+                number = _experiment_id(client, store, store.folder / registry)
                 return {result.digest: _publish(client, number, registry, result, source) for result in results}
-    except (MlflowException, SQLAlchemyError, OSError) as error:
+    except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
         reason = " ".join(str(error).replace(store.uri, store.public).split())[:300]
+        advice = "the next dvc repro publishes it."
+        if "file is not a database" in reason or "database disk image is malformed" in reason:
+            advice = f"move {paths.shown(store.file)} away, and make publishes it anew."
         raise UserError(
-            f"cannot publish to {store.public}: {reason}\n"
-            "Nothing that was computed is lost; the next dvc repro publishes it."
+            f"cannot publish to {store.public}: {reason}\nNothing that was computed is lost; {advice}"
         ) from None
 
 
@@ -93,6 +95,7 @@ def _create_database(file):
 
     def hurry(connection, _):
         connection.execute("PRAGMA synchronous = OFF")
+        connection.execute("PRAGMA journal_mode = MEMORY")  # no file of its own, that a kill would leave behind
 
     if not file.exists():
         event.listen(Engine, "connect", hurry)
@@ -133,13 +136,13 @@ def _alone_at(client, registry, folder):
             client.delete_registered_model(name)
 
 
-def _experiment_id(client, store):
+def _experiment_id(client, store, location):
+    """The number of the experiment, which is made if it is not there, its artifacts at `location`."""
     found = client.get_experiment_by_name(store.experiment)
     if found is None and store.uri.startswith("http"):
         return client.create_experiment(store.experiment)
     if found is None:  # an explicit location: MLflow's default is in the working directory
-        location = str(store.folder / store.experiment)
-        return client.create_experiment(store.experiment, location, {FOLDER: str(store.folder)})
+        return client.create_experiment(store.experiment, str(location), {FOLDER: str(store.folder)})
     if found.lifecycle_stage != "active":
         raise UserError(
             f"the experiment {store.experiment} was deleted in MLflow: restore it, or set MLFLOW_EXPERIMENT_NAME"

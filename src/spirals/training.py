@@ -49,6 +49,12 @@ def gradient_descent(model, weights, X, y, params):
     yield params.iterations, scores
 
 
+def _is_tame(weights, scores):
+    """Whether the loss is far from the largest of floats, as the scores and the squares of the matrices are."""
+    values = [scores, *(weights[name] for name in regularized(weights))]
+    return sum(float(np.add.reduce(value * value, axis=None)) for value in values) < 1e100
+
+
 def train(model, weights, X, y, params, report=lambda iteration, loss: None):
     """Trains the weights in place and keeps what happened.
 
@@ -56,7 +62,7 @@ def train(model, weights, X, y, params, report=lambda iteration, loss: None):
         model, weights, X, y: as for `gradient_descent`.
         params: those of `gradient_descent`, and record_every.
         report: called with every iteration, and with its loss where that is recorded,
-            else None.
+            else None. All are recorded shortly before the numbers become too large.
 
     Returns:
         The curve, a list of (iteration, loss, accuracy), and the snapshots, a list of
@@ -71,11 +77,11 @@ def train(model, weights, X, y, params, report=lambda iteration, loss: None):
         milestones.setdefault(permille * params.iterations // 1000, []).append(permille)
     for iteration, scores in gradient_descent(model, weights, X, y, params):
         current = None
-        if iteration % params.record_every == 0 or iteration == params.iterations:
+        recorded = iteration % params.record_every == 0 or iteration == params.iterations
+        if recorded or not _is_tame(weights, scores):
             current = loss(weights, scores, y, params.l2)
-        if not math.isfinite(np.sum(scores) if current is None else current):
-            raise Diverged(iteration, curve)
-        if current is not None:
+            if not math.isfinite(current):
+                raise Diverged(iteration, curve)
             curve.append((iteration, current, accuracy(scores, y)))
         for permille in milestones.get(iteration, ()):
             kept = {name: value.tolist() for name, value in weights.items()}
