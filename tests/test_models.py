@@ -135,14 +135,18 @@ def test_divergence_is_raised_with_the_curve_up_to_there():
     assert all(math.isfinite(value) for _, value, _ in caught.value.curve)
 
 
-@pytest.mark.parametrize(("learning_rate", "l2"), [(0.03, 100.0), (1e3, 1.0)])
-def test_a_divergence_is_found_at_once_however_seldom_the_loss_is_recorded(learning_rate, l2):
-    """In the first case the squares of the weights overflow long before the scores do."""
+@pytest.mark.parametrize(
+    ("model", "learning_rate", "l2"), [(Linear, 0.03, 100.0), (Linear, 1e3, 1.0), (MLP, 0.03, 100.0)]
+)
+def test_a_divergence_is_found_at_once_however_seldom_the_loss_is_recorded(model, learning_rate, l2):
+    """The net has no unit that is on, so its weights grow and its scores do not."""
     found = []
     for record_every in (1, 10_000):
         settings = {"learning_rate": learning_rate, "l2": l2, "iterations": 10_000, "record_every": record_every}
         X, y, classes, params = problem(SHAPES[1], **settings)
+        weights = model.initialize(2, classes, params)
+        weights["b"] -= 1e300 * (model is MLP)
         with np.errstate(all="ignore"), pytest.raises(Diverged) as caught:
-            train(Linear, Linear.initialize(2, classes, params), X, y, params)
+            train(model, weights, X, y, params)
         found.append((caught.value.iteration, caught.value.curve[-1]))
     assert found[0] == found[1]
