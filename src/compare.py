@@ -21,7 +21,7 @@ from spirals.figures import MODEL_COLORS, STYLE
 from spirals.files import write_text
 from spirals.models import TITLES
 
-PAGE = paths.ROOT / "dvc_plots" / "index.html"
+PAGE = paths.ROOT / "dvc_plots" / "compare" / "index.html"  # dvc plots show has its own page above
 METRIC = "test_accuracy"
 MARKERS = {"linear": "s", "mlp": "o"}
 COLUMNS = 3  # panels in a row
@@ -45,6 +45,8 @@ def collect(shown):
     experiments = []
     for one in found:
         data = one.get("data") or {}
+        if one.get("error"):  # beside it stand the metrics of the commit
+            continue
         params = data.get("params", {}).get(str(paths.PARAMS), {}).get("data")
         metrics = data.get("metrics", {}).get(str(paths.METRICS), {}).get("data")
         if params and metrics:

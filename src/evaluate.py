@@ -42,8 +42,9 @@ def evaluate(params, root):
 
 
 def main():
+    metrics = evaluate(load_params(paths.ROOT), paths.ROOT)
     print(f"{'model':8}{'train loss':>12}{'train accuracy':>16}{'test accuracy':>15}")
-    for name, of in evaluate(load_params(paths.ROOT), paths.ROOT).items():
+    for name, of in metrics.items():
         print(f"{name:8}{of['train_loss']:12.6f}{of['train_accuracy']:16.1%}{of['test_accuracy']:15.1%}")
 
 

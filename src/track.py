@@ -6,9 +6,10 @@ import os
 from spirals import paths
 from spirals.errors import plain_errors
 from spirals.files import write_json
+from spirals.locked import check_locked
 from spirals.params import load_params
-from spirals.results import check_locked, lineage, read_results
-from spirals.store import EXPERIMENTS, PICTURES, complete_runs, configured_store
+from spirals.results import lineage, read_results
+from spirals.store import EXPERIMENTS, PICTURES, complete_runs, configured_store, mend_moved
 
 CHARTS = "runs?workflowType=machine_learning&compareRunsMode=CHART"  # an experiment's page opens on its GenAI face
 
@@ -29,6 +30,7 @@ def track(params, root, store):
             or the store is unreachable or refuses.
     """
     results = read_results(params, root)
+    mend_moved(store)
     runs = complete_runs(store, [result.digest for result in results])
     wanting = [result for result in results if not _shown(result, runs.get(result.digest))]
     if wanting:

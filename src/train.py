@@ -79,6 +79,7 @@ def main():
     params = getattr(load_params(paths.ROOT), f"train_{name}")
 
     # disable=None: no bar where the output is not a terminal.
+    every = PRINT_EVERY.get(name, 1000)
     with tqdm(total=params.iterations, disable=None, leave=False, unit="it") as bar:
         due = 0
 
@@ -87,7 +88,7 @@ def main():
             bar.update(iteration - bar.n)
             if loss is not None and due <= iteration < params.iterations:
                 bar.write(f"iteration {iteration}: loss {loss:{'f' if loss < 1e9 else 'g'}}")
-                due = iteration - iteration % PRINT_EVERY[name] + PRINT_EVERY[name]
+                due = iteration - iteration % every + every
 
         curve = train_model(name, params, paths.ROOT, report)
     (_, first, _), (_, last, accuracy) = curve[0], curve[-1]

@@ -36,7 +36,8 @@ SHOWN = [
         0.98,
         experiments=[
             tried("small", "a" * 40, None, 3, 0.66),
-            {"name": "failed", "revs": [{"rev": "b" * 40, "name": None, "data": None, "error": {"msg": "no"}}]},
+            {"name": "failed", "revs": [shown("b" * 40, None, 1000, 0.98, error={"msg": "Experiment run failed"})]},
+            {"name": "queued", "revs": [{"rev": "d" * 40, "name": None, "data": None}]},
             tried(None, "c" * 40, None, 30, 0.9),
         ],
     ),

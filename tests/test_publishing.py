@@ -14,7 +14,7 @@ import pytest
 from conftest import Checkout
 from mlflow import MlflowClient
 from ruamel.yaml import YAML
-from runs import all_complete, free_port, md5, mlflow_server
+from runs import TRAIN, all_complete, free_port, md5, mlflow_server
 
 pytestmark = pytest.mark.slow
 REBUILT = ["report", "track"]  # never restored from DVC's run cache: they have an output outside the cache
@@ -212,8 +212,26 @@ def test_only_what_the_stages_wrote_with_these_parameters_is_published(checkout)
         done = checkout.run(*command, check=False)
         assert done.returncode != 0
         assert "params.yaml: train_mlp.learning_rate is 0.5, but the results were made with 1.0: run" in done.stderr
+    # Made of results of these parameters and of others.
+    for stage in ("train_mlp", "evaluate"):
+        checkout.run("dvc", "repro", stage)
+        done = checkout.run("python", "src/track.py", check=False)
+        assert done.returncode == 1
+        assert re.fullmatch(r"error: data/\S+ is newer than what was made from it: run dvc repro\n", done.stderr)
     assert ids(checkout) == before
-    checkout.run("git", "checkout", "--quiet", "params.yaml")
+    # A stage that has no outputs, and parameters that are named one by one.
+    stages = checkout.root / "dvc.yaml"
+    one_by_one = ", ".join(f"train_mlp.{key}" for key in TRAIN | {"hidden_units"})
+    text = stages.read_text().replace("params: [train_mlp]", f"params: [{one_by_one}]")
+    assert one_by_one in text
+    stages.write_text(text + "\n  notify:\n    cmd: echo done\n    deps: [reports/metrics.json]\n")
+    checkout.run("dvc", "repro")
+    assert len(ids(checkout)["mlp"]) == 2
+    checkout.set_params({"train_mlp.learning_rate": 0.25})
+    done = checkout.run("python", "src/track.py", check=False)
+    assert "train_mlp.learning_rate is 0.25, but the results were made with 0.5: run dvc repro" in done.stderr
+    checkout.run("git", "checkout", "--quiet", ".")
+    checkout.run("dvc", "repro")
 
     (checkout.root / "mlflow.db").unlink()
     data, figures = checkout.root / "data", checkout.root / "reports/figures"
@@ -270,7 +288,7 @@ def test_a_server_that_is_down_or_refuses_loses_nothing(checkout, tmp_path):
         assert (done.returncode, done.stdout) == (1, "")
         problem, comfort = done.stderr.splitlines()
         assert problem.startswith(f"error: cannot publish to http://127.0.0.1:{port}: ")
-        assert "the next dvc repro publishes it" in comfort
+        assert comfort == "Nothing that was computed is lost; python src/track.py publishes it."
         return problem
 
     done = checkout.run("dvc", "repro", check=False, MLFLOW_TRACKING_URI=f"http://{secret}127.0.0.1:{free_port()}")

@@ -251,7 +251,7 @@ def test_a_damaged_database_is_named_with_what_to_do(made, tmp_path):
         other = store_in(folder)
         other.file.write_bytes(damaged)
         with pytest.raises(
-            UserError, match=rf"\nNothing that .*; move {other.file} away, and make publishes it anew\.$"
+            UserError, match=rf"\nNothing that .*; move {other.file} away, and python src/track.py publishes it anew\.$"
         ):
             publish([result], SOURCE, other)
 

@@ -86,12 +86,12 @@ def read_json(path):
         return json.loads(path.read_text(encoding="utf-8"), parse_constant=float_refused)
 
 
-def read_yaml(path):
-    """What a file that is kept in git holds."""
+def read_yaml(path, advice=RESTORE):
+    """What the file holds; errors as of `reading`."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
-    with reading(path, RESTORE):
+    with reading(path, advice):
         try:
             return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
         except YAMLError as error:

@@ -10,10 +10,8 @@ from pathlib import Path
 import msgspec
 
 from spirals import paths
-from spirals.errors import UserError
-from spirals.files import REMAKE, RESTORE, read_metrics, read_yaml, reading
+from spirals.files import read_metrics
 
-SECTIONS = ("generate", "train_linear", "train_mlp", "evaluate")  # of params.yaml, each with its stage
 INPUTS = ["src", "params.yaml", "dvc.yaml"]  # a change in them makes a checkout dirty
 
 
@@ -64,39 +62,6 @@ def read_results(params, root):
             )
         )
     return results
-
-
-def check_locked(params, results, root):
-    """Makes sure that the results are what the stages wrote, with these parameters: dvc.lock says both.
-
-    Raises:
-        UserError: params.yaml was changed since, or a file was.
-    """
-    content = read_yaml(root / paths.LOCK)
-    with reading(root / paths.LOCK, RESTORE):
-        stages = content["stages"]
-        used = {name: stages[name]["params"][str(paths.PARAMS)][name] for name in SECTIONS}
-        written = {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
-    for section, values in used.items():
-        for key, value in msgspec.to_builtins(getattr(params, section)).items():
-            if values.get(key) != value:
-                raise UserError(
-                    f"{paths.PARAMS}: {section}.{key} is {value}, but the results were made with {values.get(key)}:"
-                    " run dvc repro"
-                )
-    found = {str(paths.METRICS): md5([root / paths.METRICS]), str(paths.FRAMES): _folder_md5(root / paths.FRAMES)}
-    for result in results:
-        found |= {**result.hashes, **{str(path.relative_to(root)): md5([path]) for path in result.pictures}}
-    for path, value in found.items():
-        if value != written.get(path):
-            raise UserError(f"{path} is not what its stage wrote ({paths.LOCK}). {REMAKE}.")
-
-
-def _folder_md5(folder):
-    """The hash that DVC gives to a folder: that of the list of its files."""
-    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    listed = [{"md5": md5([files[name]]), "relpath": name} for name in sorted(files)]
-    return hashlib.md5(json.dumps(listed).encode(), usedforsecurity=False).hexdigest() + ".dir"
 
 
 def md5(files):

@@ -93,8 +93,6 @@ def complete_runs(store, digests):
         WHERE experiments.name = ? AND runs.lifecycle_stage = 'active'
         AND tags.key = '{DIGEST}' AND tags.value = ?"""
     with suppress(sqlite3.Error), closing(sqlite3.connect(f"{store.file.as_uri()}?mode=ro", uri=True)) as database:
-        if _old_folder(database, store):
-            return found
         for digest in digests:
             for run, number, artifacts in database.execute(query, (store.experiment, digest)):
                 tags = dict(database.execute("SELECT key, value FROM tags WHERE run_uuid = ?", (run,)))
@@ -112,7 +110,7 @@ def artifacts_there(uri):
 def mend_moved(store):
     """After the checkout was moved: MLflow stores absolute paths, and finds nothing under the old.
 
-    The caller holds the lock. Nothing happens in another kind of store.
+    In one transaction, so that others see the old or the new. Nothing happens in another kind of store.
     """
     if not _exists(store):
         return

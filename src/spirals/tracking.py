@@ -40,7 +40,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from spirals import paths
 from spirals.errors import UserError
 from spirals.files import read_curve, replacing
-from spirals.store import COMPLETE, DIGEST, EXPERIMENTS, FOLDER, PICTURES, artifacts_there, mend_moved
+from spirals.store import COMPLETE, DIGEST, EXPERIMENTS, FOLDER, PICTURES, artifacts_there
 
 PATIENCE = 120  # seconds until another publisher that shows no progress is taken for dead
 SIGNATURE = ModelSignature(
@@ -67,7 +67,6 @@ def publish(results, source, store):
         store.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(store.folder / ".lock", timeout=5 * PATIENCE):
             if store.file:
-                mend_moved(store)
                 _create_database(store.file)
             mlflow.set_tracking_uri(store.uri)  # the client is not enough: models:/ is looked up here
             client = MlflowClient()
@@ -77,9 +76,9 @@ def publish(results, source, store):
                 return {result.digest: _publish(client, number, registry, result, source) for result in results}
     except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
         reason = " ".join(str(error).replace(store.uri, store.public).split())[:300]
-        advice = "the next dvc repro publishes it."
+        advice = "python src/track.py publishes it."
         if "file is not a database" in reason or "database disk image is malformed" in reason:
-            advice = f"move {paths.shown(store.file)} away, and make publishes it anew."
+            advice = f"move {paths.shown(store.file)} away, and python src/track.py publishes it anew."
         raise UserError(
             f"cannot publish to {store.public}: {reason}\nNothing that was computed is lost; {advice}"
         ) from None

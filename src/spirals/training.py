@@ -50,7 +50,7 @@ def gradient_descent(model, weights, X, y, params):
 
 
 def _is_tame(weights, scores):
-    """Whether the loss is far from the largest of floats, as the scores and the squares of the matrices are."""
+    """Whether the loss cannot overflow: the scores and the matrices are far below the largest float."""
     values = [scores, *(weights[name] for name in regularized(weights))]
     return sum(float(np.add.reduce(value * value, axis=None)) for value in values) < 1e100
 
@@ -61,17 +61,18 @@ def train(model, weights, X, y, params, report=lambda iteration, loss: None):
     Args:
         model, weights, X, y: as for `gradient_descent`.
         params: those of `gradient_descent`, and record_every.
-        report: called with every iteration, and with its loss where that is recorded,
-            else None. All are recorded shortly before the numbers become too large.
+        report: called with every iteration, and with its loss where that was computed,
+            else None.
 
     Returns:
         The curve, a list of (iteration, loss, accuracy), and the snapshots, a list of
         dicts: permille of the training, iteration, accuracy, weights.
 
     Raises:
-        Diverged: the loss is not finite; it holds the curve up to there.
+        Diverged: the loss is not finite; it holds the curve up to there, with the loss
+            just before.
     """
-    curve, snapshots = [], []
+    curve, unrecorded, snapshots = [], [], []
     milestones = {}
     for permille in SNAPSHOTS:
         milestones.setdefault(permille * params.iterations // 1000, []).append(permille)
@@ -81,8 +82,11 @@ def train(model, weights, X, y, params, report=lambda iteration, loss: None):
         if recorded or not _is_tame(weights, scores):
             current = loss(weights, scores, y, params.l2)
             if not math.isfinite(current):
-                raise Diverged(iteration, curve)
-            curve.append((iteration, current, accuracy(scores, y)))
+                raise Diverged(iteration, curve + unrecorded)
+            point = (iteration, current, accuracy(scores, y))
+            unrecorded = [] if recorded else [point]
+            if recorded:
+                curve.append(point)
         for permille in milestones.get(iteration, ()):
             kept = {name: value.tolist() for name, value in weights.items()}
             moment = {"permille": permille, "iteration": iteration, "accuracy": accuracy(scores, y)}
