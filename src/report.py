@@ -64,7 +64,11 @@ def markdown(params, root):
         ("Right, of the points trained on", [f"{metrics[name]['train_accuracy']:.1%}" for name in TITLES]),
         (f"Right, of {fresh:,} fresh points", [f"{metrics[name]['test_accuracy']:.1%}" for name in TITLES]),
     ]
-    same = [name for name in TITLES if not any(key.startswith(("generate.", f"train_{name}.")) for key in changed)]
+    same = [
+        name
+        for name in published["accuracy"]
+        if not any(key.startswith(("generate.", f"train_{name}.")) for key in changed)
+    ]
     if same:
         said = [f"{float(published['accuracy'][name]):.0%}" if name in same else "" for name in TITLES]
         rows.insert(2, ("The same, as published", said))
@@ -110,12 +114,12 @@ def read_published(root):
     published = read_yaml(root / paths.PUBLISHED_PARAMS)
     with reading(root / paths.PUBLISHED_PARAMS, RESTORE):
         published = {section: dict(published[section]) for section in (*SECTIONS, "accuracy")}
-    losses = {name: {} for name in TITLES}
+    losses = {name: {} for name in published["accuracy"]}
     with reading(root / paths.PUBLISHED, RESTORE):
         for row in csv.DictReader((root / paths.PUBLISHED).read_text(encoding="utf-8").splitlines()):
             losses[row["model"]][int(row["iteration"])] = f"{float(row['loss']):f}"
-        if not any(losses.values()):
-            raise ValueError("it must have losses of a model")
+        if not all(losses.values()):
+            raise ValueError(f"it must have losses of {' and '.join(losses)}")
     return {**published, "losses": losses}
 
 

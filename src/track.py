@@ -57,7 +57,8 @@ def main():
     for model, run in track(load_params(paths.ROOT), paths.ROOT, store):
         experiment = f"{store.server}/#/experiments/{run['experiment_id']}"
         print(f"{model:8}{'published' if run['new'] else 'was there':12}{experiment}/runs/{run['run_id']}")
-    print(f"{'charts':20}{experiment}/{CHARTS}")
+    charts = "charts" if store.file is None else "charts (make ui)"
+    print(f"{charts:20}{experiment}/{CHARTS}")
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ def test_the_published_parameters_are_the_committed_ones(params):
         (paths.PUBLISHED_PARAMS, b"", "it has not the parts"),
         (paths.PUBLISHED_PARAMS, b"generate: [", "while parsing"),
         (paths.PUBLISHED_PARAMS, b"\xff", "can't decode"),
-        (paths.PUBLISHED, b"", "it must have losses of a model"),
+        (paths.PUBLISHED, b"", "it must have losses of linear and mlp"),
         (paths.PUBLISHED, b"model,iteration,value\nmlp,0,1.1\n", "it has not the parts"),
         (paths.PUBLISHED, b"model,iteration,loss\nforest,0,1.1\n", "it has not the parts"),
         (paths.PUBLISHED, b"model,iteration,loss\nmlp,0,low\n", "could not convert"),
