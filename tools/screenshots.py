@@ -97,7 +97,7 @@ def main():
                 "dvc", "exp", "run", "--quiet", "--temp", "-n", name, "-S", f"train_mlp.hidden_units={units}", root=root
             )
         run(sys.executable, "src/compare.py", root=root)
-        pages = {"compare": root / "dvc_plots" / "index.html", "report": root / "reports" / "report.html"}
+        pages = {"compare": root / "dvc_plots/compare/index.html", "report": root / "reports" / "report.html"}
         loaded = "[...document.images].every(image => image.complete)"
         take(
             "compare",
