@@ -256,6 +256,11 @@ def test_only_what_the_stages_wrote_with_these_parameters_is_published(checkout)
         if good is not None:
             path.write_bytes(good)
     assert checkout.run("python", "src/track.py").stdout.count("published") == 2
+    # Without DVC's notes, where the scripts run without DVC, there is nothing to compare with.
+    (checkout.root / "dvc.lock").unlink()
+    checkout.set_params({"plot.dpi": 70})
+    checkout.run("python", "src/plot.py")
+    assert checkout.run("python", "src/track.py").stdout.count("was there") == 2
 
 
 class Refusing(http.server.BaseHTTPRequestHandler):

@@ -16,10 +16,14 @@ DELETE = "Delete it and run dvc repro, which makes it anew from the cache"
 def check_locked(params, results, root):
     """Makes sure that what is to be published was made by the stages, one from the other, with these parameters.
 
+    Without a dvc.lock, where the scripts are run without DVC, there is nothing to compare with.
+
     Raises:
         UserError: params.yaml was changed since, a stage has not run since, or a file is
             not what its stage wrote.
     """
+    if not (root / paths.LOCK).exists():
+        return
     content = read_yaml(root / paths.LOCK, DELETE)
     with reading(root / paths.LOCK, DELETE):
         stages = [stage for stage in content["stages"].values() if "outs" in stage]
