@@ -27,7 +27,7 @@ def check_locked(params, results, root):
     content = read_yaml(root / paths.LOCK, DELETE)
     with reading(root / paths.LOCK, DELETE):
         stages = [stage for stage in content["stages"].values() if "outs" in stage]
-        makers = {out["path"]: (stage, out["md5"]) for stage in stages for out in stage["outs"]}
+        makers = {out["path"]: (stage, out.get("md5")) for stage in stages for out in stage["outs"]}
 
     shown = {str(paths.METRICS): md5([root / paths.METRICS]), str(paths.FRAMES): _folder_md5(root / paths.FRAMES)}
     for result in results:
@@ -48,7 +48,7 @@ def check_locked(params, results, root):
         for dep in stage.get("deps", ()):
             if dep["path"] in makers:
                 maker, made = makers[dep["path"]]
-                if dep["md5"] != made:
+                if dep.get("md5") != made:
                     raise UserError(f"{dep['path']} is newer than what was made from it: run dvc repro")
                 if maker not in upstream:
                     upstream.append(maker)
