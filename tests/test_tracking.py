@@ -32,7 +32,7 @@ from spirals.data import make_spirals
 from spirals.errors import UserError
 from spirals.params import load_params
 from spirals.results import read_results
-from spirals.store import Store, complete_runs
+from spirals.store import Store, complete_runs, mend_moved
 from spirals.tracking import publish
 from track import CHARTS
 from train import train_model
@@ -137,7 +137,7 @@ def is_killed_at(moment, folder, publish_in):
     return ended(start(killed)) == signal.SIGKILL
 
 
-@pytest.mark.parametrize(("database", "samples"), [("new", 4), ("there", 24)])
+@pytest.mark.parametrize(("database", "samples"), [("new", 4), ("there", 16)])
 def test_killed_at_any_moment_and_published_again_is_one_complete_run(made, tmp_path, database, samples):
     (_, result) = read_results(*made)
     begin = tmp_path / "begin"
@@ -146,7 +146,9 @@ def test_killed_at_any_moment_and_published_again_is_one_complete_run(made, tmp_
         assert ended(start(lambda: publish([], SOURCE, store_in(begin)))) == 0
 
     def publish_in(folder, results):
-        publish(results, SOURCE, store_in(folder))
+        store = store_in(folder)
+        mend_moved(store)  # it is a copy of another
+        publish(results, SOURCE, store)
 
     def interrupted(folder):  # in the making of the new database, or of the run in one that is there
         publish_in(folder, [] if database == "new" else [result])
@@ -227,7 +229,7 @@ def test_a_lock_left_at_the_server_by_a_killed_publisher(server, tmp_path, monke
     assert took[0] < 4 <= took[1]  # only its own lock is known to be nobody's
 
 
-@pytest.mark.parametrize("name", ["/tmp/spirals", "../spirals", "..", "a'b\"c", "Spirálen 2"])
+@pytest.mark.parametrize("name", ["/tmp/spirals", "..", "a'b\"ç d"])
 def test_no_name_of_an_experiment_leads_out_of_the_store(name, made, tmp_path):
     (result, _), store = read_results(*made), store_in(tmp_path / "store" / "below", name)
     publish([result], SOURCE, store)
