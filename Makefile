@@ -40,7 +40,8 @@ format: .venv/installed  ## Put the code in the one format
 
 ui: .venv/installed  ## Open the runs in the MLflow UI, on this machine only
 	@python src/track.py || true
-	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --host 127.0.0.1 --workers 1
+	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false PYTHONWARNINGS='ignore:starlette.middleware.wsgi is deprecated' \
+	  mlflow ui --host 127.0.0.1 --workers 1
 
 lock: .venv/installed  ## Write requirements.lock anew from pyproject.toml
 	@uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-emit-find-links \

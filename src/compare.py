@@ -44,9 +44,9 @@ def collect(shown):
                 found.append({**experiment["revs"][0], "name": experiment["name"]})
     experiments = []
     for one in found:
-        data = one.get("data") or {}
         if one.get("error"):  # beside it stand the metrics of the commit
             continue
+        data = one.get("data") or {}
         params = data.get("params", {}).get(str(paths.PARAMS), {}).get("data")
         metrics = data.get("metrics", {}).get(str(paths.METRICS), {}).get("data")
         if params and metrics:

@@ -78,8 +78,9 @@ def main():
     name = parser.parse_args().model
     params = getattr(load_params(paths.ROOT), f"train_{name}")
 
-    # disable=None: no bar where the output is not a terminal.
     every = PRINT_EVERY.get(name, 1000)
+
+    # disable=None: no bar where the output is not a terminal.
     with tqdm(total=params.iterations, disable=None, leave=False, unit="it") as bar:
         due = 0
 

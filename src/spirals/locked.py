@@ -26,8 +26,8 @@ def check_locked(params, results, root):
         return
     content = read_yaml(root / paths.LOCK, DELETE)
     with reading(root / paths.LOCK, DELETE):
-        stages = [stage for stage in content["stages"].values() if "outs" in stage]
-        makers = {out["path"]: (stage, out.get("md5")) for stage in stages for out in stage["outs"]}
+        stages = content["stages"]
+        makers = {out["path"]: (name, out.get("md5")) for name in stages for out in stages[name].get("outs", ())}
 
     shown = {str(paths.METRICS): md5([root / paths.METRICS]), str(paths.FRAMES): _folder_md5(root / paths.FRAMES)}
     for result in results:
@@ -39,13 +39,13 @@ def check_locked(params, results, root):
             raise UserError(f"{path} is not what its stage wrote ({paths.LOCK}). {REMAKE}.")
 
     now = msgspec.to_builtins(params)
-    upstream = [makers[path][0] for path in shown]
+    upstream = list(dict.fromkeys(makers[path][0] for path in shown))
     for stage in upstream:  # which grows meanwhile
-        for key, used in stage.get("params", {}).get(str(paths.PARAMS), {}).items():
+        for key, used in stages[stage].get("params", {}).get(str(paths.PARAMS), {}).items():
             section, _, name = key.partition(".")
             given = now.get(section, {}).get(name) if name else now.get(section)
             _compare(_by_name(key, used), _by_name(key, given))
-        for dep in stage.get("deps", ()):
+        for dep in stages[stage].get("deps", ()):
             if dep["path"] in makers:
                 maker, made = makers[dep["path"]]
                 if dep.get("md5") != made:
