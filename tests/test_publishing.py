@@ -219,17 +219,21 @@ def test_only_what_the_stages_wrote_with_these_parameters_is_published(checkout)
         assert done.returncode == 1
         assert re.fullmatch(r"error: data/\S+ is newer than what was made from it: run dvc repro\n", done.stderr)
     assert ids(checkout) == before
-    # A stage that has no outputs, and parameters that are named one by one.
+    # A stage that has no outputs, one whose output is not shown, and parameters that are named one by one.
     stages = checkout.root / "dvc.yaml"
-    one_by_one = ", ".join(f"train_mlp.{key}" for key in TRAIN | {"hidden_units"})
+    one_by_one = ", ".join(f"train_mlp.{key}" for key in (TRAIN | {"hidden_units"}) - {"seed"})
     text = stages.read_text().replace("params: [train_mlp]", f"params: [{one_by_one}]")
     assert one_by_one in text
-    stages.write_text(text + "\n  notify:\n    cmd: echo done\n    deps: [reports/metrics.json]\n")
+    text = text.replace("    deps:\n", "    deps:\n      - data/prepared\n", 1)  # of generate
+    text += "\n  prepare: {cmd: echo done > data/prepared, params: [train_mlp.seed], outs: [data/prepared]}\n"
+    stages.write_text(text + "  notify: {cmd: echo done, deps: [reports/metrics.json]}\n")
     checkout.run("dvc", "repro")
     assert len(ids(checkout)["mlp"]) == 2
-    checkout.set_params({"train_mlp.learning_rate": 0.25})
-    done = checkout.run("python", "src/track.py", check=False)
-    assert "train_mlp.learning_rate is 0.25, but the results were made with 0.5: run dvc repro" in done.stderr
+    for key, given, used in [("train_mlp.learning_rate", 0.25, 0.5), ("train_mlp.seed", 5, 0)]:
+        checkout.set_params({key: given})
+        done = checkout.run("python", "src/track.py", check=False)
+        assert f"{key} is {given}, but the results were made with {used}: run dvc repro" in done.stderr
+        checkout.set_params({key: used})
     checkout.run("git", "checkout", "--quiet", ".")
     checkout.run("dvc", "repro")
 
