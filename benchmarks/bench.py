@@ -21,8 +21,9 @@ from statistics import median
 from types import SimpleNamespace
 
 import numpy as np
-import pipeline
 from peers import NAMES, PEERS
+
+import pipeline
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))

@@ -1,23 +1,32 @@
-"""Stage generate: points on spirals -> data/spirals.csv."""
+"""Stage generate: points on spirals -> data/spirals.csv to train on, and fresh ones -> data/fresh.csv to test with."""
 
-from spirals import paths
+from pipeline import paths
+from pipeline.errors import plain_errors
+from pipeline.files import write_csv
+from pipeline.params import load_params
 from spirals.data import make_spirals
-from spirals.errors import plain_errors
-from spirals.files import write_csv
-from spirals.params import load_params
 
 
 def generate(params, root):
-    """Writes the data set; `params` is the section generate."""
-    X, y = make_spirals(params.points_per_class, params.classes, params.noise, params.seed, params.skip_draws)
-    rows = [(x1, x2, label) for (x1, x2), label in zip(X.tolist(), y.tolist(), strict=True)]
-    write_csv(root / paths.DATA, paths.DATA_HEADER, rows)
-    return X, y
+    """Writes both data sets; returns the number of points in each.
+
+    Args:
+        params: all of them.
+        root: folder of data/.
+    """
+    data, fresh = params.generate, params.evaluate
+    trained = make_spirals(data.points_per_class, data.classes, data.noise, data.seed, data.skip_draws)
+    tested = make_spirals(fresh.points_per_class, data.classes, data.noise, fresh.seed)
+    for path, (X, y) in {paths.DATA: trained, paths.FRESH: tested}.items():
+        rows = [(x1, x2, label) for (x1, x2), label in zip(X.tolist(), y.tolist(), strict=True)]
+        write_csv(root / path, paths.DATA_HEADER, rows)
+    return len(trained[1]), len(tested[1])
 
 
 def main():
-    X, y = generate(load_params(paths.ROOT).generate, paths.ROOT)
-    print(f"{len(X):,} points in 2 dimensions, {y[-1] + 1} classes -> {paths.DATA}")
+    params = load_params(paths.ROOT)
+    trained, tested = generate(params, paths.ROOT)
+    print(f"{trained:,} points in {params.generate.classes} classes -> {paths.DATA}; {tested:,} fresh -> {paths.FRESH}")
 
 
 if __name__ == "__main__":

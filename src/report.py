@@ -1,18 +1,29 @@
-"""Stage report: the results on one page -> reports/README.md, and reports/report.html with the pictures in it."""
+"""Stage report: all models side by side, as figures and on one page -> reports/."""
 
 import base64
 import csv
 import re
 
+import numpy as np
 from markdown_it import MarkdownIt
 
-from spirals import paths
-from spirals.errors import plain_errors
-from spirals.files import RESTORE, read_curve, read_metrics, read_yaml, reading, write_text
-from spirals.models import TITLES
-from spirals.params import load_params
+from pictures import figures
+from pipeline import paths
+from pipeline.errors import plain_errors
+from pipeline.files import (
+    RESTORE,
+    read_curve,
+    read_metrics,
+    read_pairs,
+    read_points,
+    read_yaml,
+    reading,
+    write_json,
+    write_text,
+)
+from pipeline.params import load_params
+from spirals.models import MODELS
 
-SECTIONS = ("generate", "train_linear", "train_mlp")  # of params.yaml, that the case study has too
 PACKAGES = ("numpy", "matplotlib", "pillow", "dvc", "mlflow")  # whose versions are told
 PICTURES = {".gif": ("image/gif", b"\0;"), ".png": ("image/png", b"IEND\xaeB`\x82")}  # type, and how the file ends
 
@@ -35,12 +46,31 @@ summary { cursor: pointer; }
 
 
 def report(params, root):
-    """Writes both pages from what the other stages wrote; `params` are all of them. Returns the Markdown."""
-    text = markdown(params, root)
+    """Writes figures and both pages from what the other stages wrote; `params` are all of them."""
+    metrics = {name: read_metrics(root / paths.metrics(name), name) for name in MODELS}
+    write_json(root / paths.METRICS, metrics, indent=2)
+    curves = {name: read_curve(root / paths.curve(name)) for name in MODELS}
+    draw(params.plot.dpi, root, curves)
+    text = markdown(params, root, metrics, curves)
     write_text(root / paths.REPORT, text)
     html = MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
     write_text(root / paths.REPORT_PAGE, PAGE % re.sub('src="([^"]+)"', lambda found: inlined(root, found[1]), html))
-    return text
+
+
+def draw(dpi, root, curves):
+    """The figures of all models."""
+    X, y = read_points(root / paths.DATA)
+    classes = int(y.max()) + 1
+    counts = {}
+    for name in MODELS:
+        pairs = read_pairs(root / paths.confusion(name), classes)
+        counts[name] = np.bincount(pairs @ (classes, 1), minlength=classes**2).reshape(classes, classes)
+    folder = root / paths.FIGURES
+    figures.draw_data(folder / "data.png", X, y, dpi)
+    figures.draw_losses(folder / "losses.png", curves, dpi)
+    figures.draw_confusions(folder / "confusions.png", counts, dpi)
+    boundaries = [root / paths.picture(name, "boundary") for name in MODELS]
+    figures.side_by_side(boundaries, folder / "boundaries.png", dpi)
 
 
 def inlined(root, name):
@@ -54,15 +84,14 @@ def inlined(root, name):
     return f'src="data:{kind};base64,{base64.b64encode(content).decode()}"'
 
 
-def markdown(params, root):
+def markdown(params, root, metrics, curves):
     published = read_published(paths.ROOT)
-    metrics = read_metrics(root / paths.METRICS)
     changed = differing(params, published)
     fresh = params.evaluate.points_per_class * params.generate.classes
     rows = [
-        ("Loss after training", [f"{metrics[name]['train_loss']:.6f}" for name in TITLES]),
-        ("Right, of the points trained on", [f"{metrics[name]['train_accuracy']:.1%}" for name in TITLES]),
-        (f"Right, of {fresh:,} fresh points", [f"{metrics[name]['test_accuracy']:.1%}" for name in TITLES]),
+        ("Loss after training", [f"{metrics[name]['train_loss']:.6f}" for name in MODELS]),
+        ("Right, of the points trained on", [f"{metrics[name]['train_accuracy']:.1%}" for name in MODELS]),
+        (f"Right, of {fresh:,} fresh points", [f"{metrics[name]['test_accuracy']:.1%}" for name in MODELS]),
     ]
     same = [
         name
@@ -70,17 +99,17 @@ def markdown(params, root):
         if not any(key.startswith(("generate.", f"train_{name}.")) for key in changed)
     ]
     if same:
-        said = [f"{float(published['accuracy'][name]):.0%}" if name in same else "" for name in TITLES]
+        said = [f"{float(published['accuracy'][name]):.0%}" if name in same else "" for name in MODELS]
         rows.insert(2, ("The same, as published", said))
     return f"""# Spirals: the report
 
 Written by `dvc repro` from the files of the pipeline.
 The whole as one file that opens from disk: `reports/report.html`.
 
-![The decision boundary of the net and its loss, from the first iteration to the last](figures/learning.gif)
+![The decision boundary and the loss, from the first iteration to the last](models/{[*MODELS][-1]}/learning.gif)
 
-{table(["", *TITLES.values()], [[label, *values] for label, values in rows])}
-{losses(root, published, same)}
+{table(["", *(model.title for model in MODELS.values())], [[label, *values] for label, values in rows])}
+{losses(curves, published, same)}
 ## Pictures
 
 ![The regions of both models, with the points](figures/boundaries.png)
@@ -113,7 +142,7 @@ def read_published(root):
     """The case study's parameters and numbers (reference/); losses as printed, by model and iteration."""
     published = read_yaml(root / paths.PUBLISHED_PARAMS)
     with reading(root / paths.PUBLISHED_PARAMS, RESTORE):
-        published = {section: dict(published[section]) for section in (*SECTIONS, "accuracy")}
+        published = {section: dict(values) for section, values in published.items()}
     losses = {name: {} for name in published["accuracy"]}
     with reading(root / paths.PUBLISHED, RESTORE):
         for row in csv.DictReader((root / paths.PUBLISHED).read_text(encoding="utf-8").splitlines()):
@@ -126,21 +155,20 @@ def read_published(root):
 def differing(params, published):
     """Parameters that are not the case study's: by name, our value and the published one."""
     changed = {}
-    for section in SECTIONS:
-        for key, value in published[section].items():
+    for section in params.__struct_fields__:
+        for key, value in published.get(section, {}).items():
             if (ours := getattr(getattr(params, section), key, None)) != value:
                 changed[f"{section}.{key}"] = (ours, value)
     return changed
 
 
-def losses(root, published, same):
+def losses(curves, published, same):
     """Every published loss beside ours, for the models that were trained with the published parameters."""
     rows = []
     for name in same:
-        curve = read_curve(root / paths.curve(name))
-        ours = {int(iteration): f"{loss:f}" for iteration, loss, _ in curve}
+        ours = {int(iteration): f"{loss:f}" for iteration, loss, _ in curves[name]}
         rows += [
-            [TITLES[name], f"{iteration:,}", ours[iteration], loss, "" if ours[iteration] == loss else "differs"]
+            [MODELS[name].title, f"{iteration:,}", ours[iteration], loss, "" if ours[iteration] == loss else "differs"]
             for iteration, loss in published["losses"][name].items()
             if iteration in ours
         ]

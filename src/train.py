@@ -1,4 +1,4 @@
-"""Stages train_linear and train_mlp: gradient descent -> weights, curve, snapshots in data/."""
+"""Stages train@MODEL: gradient descent -> weights, curve, snapshots in data/MODEL/."""
 
 import argparse
 import os
@@ -8,23 +8,22 @@ import msgspec
 import numpy as np
 from tqdm import tqdm
 
-from spirals import paths
-from spirals.errors import UserError, plain_errors
-from spirals.files import read_points, write_csv, write_json
+from pipeline import paths
+from pipeline.errors import UserError, plain_errors
+from pipeline.files import read_points, write_csv, write_json
+from pipeline.params import load_params
 from spirals.models import MODELS
-from spirals.params import load_params
 from spirals.training import Diverged, gradient_descent, train
 
 COMPILE_FROM = 2e8  # points times hidden units times iterations: NumPy then loses more than the 2 s of compiling
-PRINT_EVERY = {"linear": 10, "mlp": 1000}  # the case study's own
 
 
 def train_model(name, params, root, report=lambda iteration, loss: None):
     """Trains one model on the data set and writes what came of it.
 
     Args:
-        name: linear or mlp.
-        params: the section train_linear or train_mlp.
+        name: of the model.
+        params: its section of params.yaml, train_NAME.
         root: folder of data/.
         report: see `spirals.training.train`.
 
@@ -78,7 +77,7 @@ def main():
     name = parser.parse_args().model
     params = getattr(load_params(paths.ROOT), f"train_{name}")
 
-    every = PRINT_EVERY.get(name, 1000)
+    every = MODELS[name].print_every
 
     # disable=None: no bar where the output is not a terminal.
     with tqdm(total=params.iterations, disable=None, leave=False, unit="it") as bar:

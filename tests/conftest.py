@@ -12,7 +12,7 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
-from spirals.params import load_params
+from pipeline.params import load_params
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
+from pipeline.params import load_params
 from spirals.data import make_spirals
 from spirals.models import MLP
-from spirals.params import load_params
 from spirals.training import gradient_descent
 from train import fastest
 

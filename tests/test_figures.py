@@ -7,11 +7,11 @@ from PIL import Image
 
 from evaluate import evaluate
 from generate import generate
+from pipeline.files import read_curve, read_json, read_points, read_weights
+from pipeline.params import load_params
 from plot import plot
 from spirals import figures, movie, paths
-from spirals.files import read_curve, read_json, read_points, read_weights
 from spirals.models import MODELS
-from spirals.params import load_params
 from spirals.training import SNAPSHOTS
 from train import train_model
 

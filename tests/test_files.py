@@ -11,17 +11,17 @@ import sys
 
 import pytest
 from conftest import SMALL, set_params
+from verify import remove_spoiled
 
 from evaluate import evaluate
 from generate import generate
+from pipeline.errors import UserError, plain_errors
+from pipeline.files import read_curve, read_metrics, read_pairs, read_points, read_snapshots, read_weights, write_text
+from pipeline.params import load_params
 from plot import plot
 from report import report
 from spirals import files, paths
-from spirals.errors import UserError, plain_errors
-from spirals.files import read_curve, read_metrics, read_pairs, read_points, read_snapshots, read_weights, write_text
-from spirals.params import load_params
 from train import train_model
-from verify import remove_spoiled
 
 CURVE, WEIGHTS, SNAPSHOTS = paths.curve("mlp"), paths.weights("mlp"), paths.snapshots("mlp")
 PAIRS = paths.confusion("mlp")

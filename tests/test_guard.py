@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 
 from evaluate import evaluate
 from generate import generate
-from spirals.params import load_params
+from pipeline.params import load_params
 from train import train_model
 
 ROOT = Path(__file__).resolve().parents[1]

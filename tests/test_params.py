@@ -13,9 +13,9 @@ import pytest
 from conftest import set_params
 
 from generate import generate
+from pipeline.errors import UserError
+from pipeline.params import load_params
 from spirals import params as module
-from spirals.errors import UserError
-from spirals.params import load_params
 from train import train_model
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from generate import generate
-from spirals import paths
-from spirals.errors import UserError
-from spirals.files import read_curve, read_points, read_snapshots, read_weights
+from pipeline import paths
+from pipeline.errors import UserError
+from pipeline.files import read_curve, read_points, read_snapshots, read_weights
+from pipeline.params import Params, load_params
 from spirals.models import MODELS, loss, regularized, softmax
-from spirals.params import Params, load_params
 from train import train_model
 
 ROOT = Path(__file__).resolve().parents[1]

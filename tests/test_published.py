@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from generate import generate
-from spirals.files import read_points
+from pipeline.files import read_points
 from train import train_model
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,11 +11,11 @@ from conftest import ROOT, set_params
 from PIL import Image
 from ruamel.yaml import YAML
 
+from pipeline import paths
+from pipeline.errors import UserError
+from pipeline.files import write_csv, write_json
+from pipeline.params import load_params
 from report import PACKAGES, read_published, report, versions
-from spirals import paths
-from spirals.errors import UserError
-from spirals.files import write_csv, write_json
-from spirals.params import load_params
 
 PUBLISHED = list(csv.DictReader((ROOT / "reference/published.csv").read_text().splitlines()))
 METRICS = {

@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 import pytest
-
 from spirals.store import without_secrets
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -10,12 +10,12 @@ from importlib.util import find_spec
 from itertools import product
 
 import pytest
+import sweepworker
 from ruamel.yaml import YAML
 from runs import free_port, mlflow_server
 
 import sweep
-import sweepworker
-from spirals.errors import UserError
+from pipeline.errors import UserError
 
 LIMIT = 600  # seconds for anything that is waited for
 

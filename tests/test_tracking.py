@@ -21,20 +21,20 @@ from mlflow import MlflowClient
 from mlflow.models import Model
 from mlflow.pyfunc import get_model_dependencies
 from runs import STEPS, all_complete, assert_complete, md5, mlflow_server, serving
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
-
-from evaluate import evaluate
-from generate import generate
-from plot import plot
-from spirals import tracking
-from spirals.data import make_spirals
-from spirals.errors import UserError
-from spirals.params import load_params
 from spirals.results import read_results
 from spirals.store import Store, complete_runs, mend_moved
 from spirals.tracking import publish
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 from track import CHARTS
+
+from evaluate import evaluate
+from generate import generate
+from pipeline.errors import UserError
+from pipeline.params import load_params
+from plot import plot
+from spirals import tracking
+from spirals.data import make_spirals
 from train import train_model
 
 pytestmark = pytest.mark.slow

@@ -20,10 +20,10 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from evaluate import evaluate  # noqa: E402
 from generate import generate  # noqa: E402
+from pipeline.params import Params, load_params  # noqa: E402
 from plot import plot  # noqa: E402
 from report import report  # noqa: E402
 from spirals.models import MODELS  # noqa: E402
-from spirals.params import Params, load_params  # noqa: E402
 from train import train_model  # noqa: E402
 
 
@@ -43,11 +43,11 @@ def run_stages(root, changes):
         section, name = key.split(".")
         content[section][name] = value
     params = msgspec.convert(content, Params)
-    generate(params.generate, root)
+    generate(params, root)
     for name in MODELS:
         train_model(name, getattr(params, f"train_{name}"), root)
-    evaluate(params, root)
-    plot(params.plot, root)
+        evaluate(name, params, root)
+        plot(name, params.plot, root)
     report(params, root)
 
 

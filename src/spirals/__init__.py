@@ -1,1 +1,1 @@
-"""The spiral case study: data, models, training, figures, and the bridge to MLflow."""
+"""The subject: the data, the models with their backpropagation, the training, and its arithmetic."""

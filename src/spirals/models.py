@@ -1,4 +1,4 @@
-"""The two classifiers: forward pass, loss, and backpropagation, in the case study's order.
+"""The classifiers: forward pass, loss, and backpropagation, in the case study's order.
 
 Shapes: N points, D = 2 coordinates, H hidden units, K classes. Weights are a dict of
 arrays: W [D, K] and b [K] of the linear classifier; W [D, H], b [H], W2 [H, K] and
@@ -12,7 +12,39 @@ from spirals.data import standard_normal
 
 
 class Classifier:
-    """What both have in common: a softmax of the scores."""
+    """What all models have in common: normal first weights, and a softmax of the scores.
+
+    A model says, besides the two passes:
+
+    title: what people read.
+    shapes: axes of its weights by name, matrices called W...; D inputs, K classes, and its own hidden layers.
+    print_every: iterations from one printed loss to the next.
+    """
+
+    print_every = 1000
+
+    @staticmethod
+    def hidden(params):
+        """Units of each hidden layer, by its letter in `shapes`."""
+        return {}
+
+    @classmethod
+    def sizes(cls, inputs, classes, params):
+        """By name, the shape of the weights."""
+        sizes = {"D": inputs, "K": classes, **cls.hidden(params)}
+        return {name: tuple(sizes[axis] for axis in axes) for name, axes in cls.shapes.items()}
+
+    @classmethod
+    def initialize(cls, inputs, classes, params):
+        """First weights: matrices normal times `weight_scale`, one after another from the stream; biases zero."""
+        weights, skip = {}, params.skip_draws
+        for name, shape in cls.sizes(inputs, classes, params).items():
+            weights[name] = np.zeros(shape)
+            if name.startswith("W"):
+                draws = standard_normal(params.seed, skip, weights[name].size)
+                weights[name] = params.weight_scale * draws.reshape(shape)
+                skip += draws.size
+        return weights
 
     @staticmethod
     def score_gradient(scores, y):
@@ -26,11 +58,9 @@ class Classifier:
 class Linear(Classifier):
     """Softmax classifier with linear scores (case study, "Training a Softmax Linear Classifier")."""
 
-    @staticmethod
-    def initialize(inputs, classes, params):
-        """First weights: W normal times `weight_scale`, b zero."""
-        draws = standard_normal(params.seed, params.skip_draws, inputs * classes)
-        return {"W": params.weight_scale * draws.reshape(inputs, classes), "b": np.zeros(classes)}
+    title = "Linear softmax classifier"
+    shapes = {"W": "DK", "b": "K"}
+    print_every = 10  # as the case study does
 
     @staticmethod
     def forward(weights, X):
@@ -47,18 +77,12 @@ class Linear(Classifier):
 class MLP(Classifier):
     """Net with one hidden layer of ReLU units (case study, "Training a Neural Network")."""
 
+    title = "Two-layer net"
+    shapes = {"W": "DH", "b": "H", "W2": "HK", "b2": "K"}
+
     @staticmethod
-    def initialize(inputs, classes, params):
-        """First weights: W and W2 normal times `weight_scale`, b and b2 zero."""
-        hidden = params.hidden_units
-        draws = standard_normal(params.seed, params.skip_draws, (inputs + classes) * hidden)
-        first, second = np.split(params.weight_scale * draws, [inputs * hidden])
-        return {
-            "W": first.reshape(inputs, hidden),
-            "b": np.zeros(hidden),
-            "W2": second.reshape(hidden, classes),
-            "b2": np.zeros(classes),
-        }
+    def hidden(params):
+        return {"H": params.hidden_units}
 
     @staticmethod
     def forward(weights, X):
@@ -81,8 +105,7 @@ class MLP(Classifier):
         return {"W": dW, "b": db, "W2": dW2, "b2": db2}
 
 
-MODELS = {"linear": Linear, "mlp": MLP}
-TITLES = {"linear": "Linear softmax classifier", "mlp": "Two-layer net"}
+MODELS = {"linear": Linear, "mlp": MLP}  # under the names that params.yaml and dvc.yaml give them
 
 
 def softmax(scores):

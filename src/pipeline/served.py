@@ -4,16 +4,16 @@ from pathlib import Path
 
 import numpy as np
 
-from spirals.files import read_weights
+from pipeline.files import read_weights
 from spirals.models import MODELS
 
 
 class Classifier:
     """Predicts the class of points."""
 
-    def __init__(self, file):
-        self.model = MODELS[file.stem]
-        self.weights = read_weights(file)
+    def __init__(self, file, name):
+        self.model = MODELS[name]
+        self.weights = read_weights(file, name)
 
     def predict(self, points):
         """Classes [N] of the points [N, 2]."""
@@ -21,6 +21,6 @@ class Classifier:
         return np.argmax(scores, axis=1)
 
 
-def _load_pyfunc(path):
-    """What MLflow calls, with the path of the weights (`loader_module` of mlflow.pyfunc)."""
-    return Classifier(Path(path))
+def _load_pyfunc(path, config):
+    """What MLflow calls (`loader_module` of mlflow.pyfunc): path of the weights, and the model's name in `config`."""
+    return Classifier(Path(path), config["model"])

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from spirals import paths
-from spirals.files import read_metrics
+from pipeline import paths
+from pipeline.files import read_metrics
 
 INPUTS = ["src", "params.yaml", "dvc.yaml"]  # a change in them makes a checkout dirty
 

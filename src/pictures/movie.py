@@ -10,9 +10,9 @@ from matplotlib import get_data_path, rc_context
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
-from spirals.figures import MODEL_COLORS, STYLE, leads, rendered, scatter, tinted
-from spirals.files import replacing
-from spirals.models import TITLES
+from pictures.figures import MODEL_COLORS, STYLE, leads, rendered, scatter, tinted
+from pipeline.files import replacing
+from spirals.models import MODELS
 
 SIDE = 400  # pixels of a boundary along each side
 DPI = 100  # dots per inch, for the sizes of letters and points
@@ -133,7 +133,7 @@ def curve_picture(name, curve):
         ax.set(xlim=(0, last), ylim=(0, None), ylabel="loss", xlabel="iteration (square-root scale)")
         ax.set_xticks([round(last * part) for part in (0, 0.01, 0.1, 0.25, 0.5, 1)])
         ax.xaxis.set_major_formatter("{x:,.0f}")
-        ax.set_title(TITLES[name], loc="left")
+        ax.set_title(MODELS[name].title, loc="left")
         still = rendered(figure, DPI).convert("RGB")
 
     def place(iteration):

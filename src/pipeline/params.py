@@ -1,6 +1,7 @@
 """What params.yaml may say; the only place that decides."""
 
 import difflib
+import math
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -12,8 +13,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.reader import ReaderError
 
-from spirals import paths
-from spirals.errors import UserError
+from pipeline import paths
+from pipeline.errors import UserError
+from spirals.models import MODELS
 
 MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container (Linux, cgroup v2), in bytes
 
@@ -169,12 +171,17 @@ def _shortened(value):
 
 def _check_memory(params):
     """Refuses sizes that cannot fit, before anything is allocated. Bytes are measured ones, rounded up."""
-    classes, hidden = params.generate.classes, params.train_mlp.hidden_units
+    classes = params.generate.classes
     points = classes * max(params.generate.points_per_class, params.evaluate.points_per_class)
-    recorded = sum(train.iterations // train.record_every for train in (params.train_linear, params.train_mlp))
+    trained = [(model, getattr(params, f"train_{name}")) for name, model in MODELS.items()]
+    hidden = max(sum(model.hidden(train).values()) for model, train in trained)
+    weights = max(
+        sum(math.prod(shape) for shape in model.sizes(2, classes, train).values()) for model, train in trained
+    )
+    recorded = sum(train.iterations // train.record_every for _, train in trained)
     needed = {
         "lower points_per_class, classes or hidden_units": points * (400 + 80 * classes + 32 * hidden),
-        "lower hidden_units or classes": 6000 * hidden * (classes + 3),  # the snapshots, as numbers and as text
+        "lower hidden_units or classes": 6000 * weights,  # the snapshots, as numbers and as text
         "lower iterations or raise record_every": 1000 * recorded,
         "lower grid or classes": params.plot.grid * params.plot.grid * (300 + 40 * classes),
     }

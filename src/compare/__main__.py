@@ -14,11 +14,11 @@ import sys
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-
-from spirals import paths
-from spirals.errors import UserError, plain_errors
 from spirals.figures import MODEL_COLORS, STYLE
-from spirals.files import write_text
+
+from pipeline import paths
+from pipeline.errors import UserError, plain_errors
+from pipeline.files import write_text
 from spirals.models import TITLES
 
 PAGE = paths.ROOT / "dvc_plots" / "compare" / "index.html"  # dvc plots show has its own page above

@@ -3,7 +3,7 @@
 import sys
 from contextlib import contextmanager
 
-from spirals import paths
+from pipeline import paths
 
 
 class UserError(Exception):

@@ -4,11 +4,11 @@ import hashlib
 import json
 
 import msgspec
-
-from spirals import paths
-from spirals.errors import UserError
-from spirals.files import REMAKE, read_yaml, reading
 from spirals.results import md5
+
+from pipeline import paths
+from pipeline.errors import UserError
+from pipeline.files import REMAKE, read_yaml, reading
 
 DELETE = "Delete it and run dvc repro, which makes it anew from the cache"
 

@@ -17,16 +17,16 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-from ruamel.yaml import YAML
-from tqdm import tqdm
-
 import sweepworker
-from spirals import paths
-from spirals.errors import UserError, plain_errors
-from spirals.files import write_text
-from spirals.params import load_params
+from ruamel.yaml import YAML
 from spirals.results import INPUTS
 from spirals.store import configured_store, without_secrets
+from tqdm import tqdm
+
+from pipeline import paths
+from pipeline.errors import UserError, plain_errors
+from pipeline.files import write_text
+from pipeline.params import load_params
 
 SEEDED = ("train_linear.seed", "train_mlp.seed")  # what --seeds sets: the first weights of both models
 TABLES = Path("reports/sweeps")

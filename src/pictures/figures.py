@@ -5,6 +5,7 @@ numbers that are the same everywhere, and carry neither a date nor a version.
 """
 
 from functools import reduce
+from itertools import cycle
 
 import numpy as np
 from matplotlib import colors, rc_context
@@ -13,12 +14,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-from spirals.files import replacing
-from spirals.models import TITLES, softmax
+from pipeline.files import reading, replacing
+from spirals.models import MODELS, softmax
 
 PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#666666"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
-MODEL_COLORS = {"linear": "#D55E00", "mlp": "#0072B2"}
+MODEL_COLORS = dict(zip(MODELS, cycle(["#D55E00", *PALETTE[:1], *PALETTE[2:5], "#E69F00", "#666666"])))
 PALE, TINT = 0.12, 0.55  # how much of its colour a class gives to its region: near the border, and at most
 MAX_POINTS = 3000  # drawn in one figure
 ZOOM, ZOOM_FROM = 0.15, 500  # share of a curve that is shown larger, if it has so many points
@@ -122,13 +123,22 @@ def write_image(image, path, dpi):
         image.save(temporary, dpi=(dpi, dpi), compress_level=3)  # the usual 6: twice the time, a sixth of the bytes
 
 
-def save(figure, path, dpi, panels=()):
-    """Writes a figure, and each of its panels as a picture of its own to the paths `panels`."""
-    image = rendered(figure, dpi).convert("RGB")
-    write_image(image, path, dpi)
-    for k, panel in enumerate(panels):
-        left, right = (image.width * edge // len(panels) for edge in (k, k + 1))
-        write_image(image.crop((left, 0, right, image.height)), panel, dpi)
+def save(figure, path, dpi):
+    write_image(rendered(figure, dpi).convert("RGB"), path, dpi)
+
+
+def side_by_side(pictures, path, dpi):
+    """Pictures of one height, as one."""
+    images = []
+    for picture in pictures:
+        with reading(picture), Image.open(picture) as image:
+            images.append(image.convert("RGB"))
+    together = Image.new("RGB", (sum(image.width for image in images), max(image.height for image in images)), "white")
+    left = 0
+    for image in images:
+        together.paste(image, (left, 0))
+        left += image.width
+    write_image(together, path, dpi)
 
 
 def scatter(ax, X, y, wrong=None):
@@ -174,31 +184,31 @@ def draw_data(path, X, y, dpi):
         save(figure, path, dpi)
 
 
-def draw_boundaries(path, panels, X, y, dpi):
-    """One panel a model, in a row, and each as a picture of its own.
+def draw_boundary(path, title, probabilities, predicted, X, y, dpi):
+    """The regions of a model, and the points.
 
     Args:
         path: of the picture.
-        panels: dicts of name, path, probabilities on the grid, predicted classes [N], accuracy.
+        title: what stands above it.
+        probabilities: on the grid of `grid_probabilities`, array of shape [K, cells, cells].
+        predicted: classes of the points [N].
         X, y: points [N, 2] and their classes [N].
         dpi: dots per inch.
     """
     lim = limit(X)
     with rc_context({**STYLE, "axes.grid": False}):
-        figure, axes = scatter_panels(len(panels), X, y)
-        for ax, panel in zip(axes, panels, strict=True):
-            regions = leads(panel["probabilities"])
-            shades = tinted(np.argmax(regions, axis=0), np.max(regions, axis=0))
-            ax.imshow(shades, origin="lower", extent=(-lim, lim, -lim, lim), interpolation="nearest")
-            axis = np.linspace(-lim, lim, len(shades))
-            for lead in regions:
-                if lead.min() < 0 < lead.max():
-                    ax.contour(axis, axis, lead, levels=[0.0], colors="#333333", linewidths=1.0)
-            scatter(ax, X, y, wrong=panel["predicted"] != y)
-            title = f"{TITLES[panel['name']]}: {panel['accuracy']:.0%} of the points right"
-            ax.set_title(title + thinned(X)[1])
+        figure, (ax,) = scatter_panels(1, X, y)
+        regions = leads(probabilities)
+        shades = tinted(np.argmax(regions, axis=0), np.max(regions, axis=0))
+        ax.imshow(shades, origin="lower", extent=(-lim, lim, -lim, lim), interpolation="nearest")
+        axis = np.linspace(-lim, lim, len(shades))
+        for lead in regions:
+            if lead.min() < 0 < lead.max():
+                ax.contour(axis, axis, lead, levels=[0.0], colors="#333333", linewidths=1.0)
+        scatter(ax, X, y, wrong=predicted != y)
+        ax.set_title(title + thinned(X)[1])
         legends(figure)
-        save(figure, path, dpi, [panel["path"] for panel in panels])
+        save(figure, path, dpi)
 
 
 def draw_losses(path, curves, dpi):
@@ -213,7 +223,7 @@ def draw_losses(path, curves, dpi):
             iteration, loss = curve[:, 0], curve[:, 1]
             ax.plot(iteration, loss, color=MODEL_COLORS[name], linewidth=1.5)
             last = f"{loss[-1]:#.3g}".rstrip(".")
-            title = f"{TITLES[name]}: loss {last} after {int(iteration[-1]):,} iterations"
+            title = f"{MODELS[name].title}: loss {last} after {int(iteration[-1]):,} iterations"
             ax.set_title(title, fontsize=min(11, 640 / len(title)))  # points
             ax.set(xlabel="iteration", ylim=(0, None))
             along(ax, iteration[-1], 5)
@@ -245,7 +255,7 @@ def draw_confusions(path, counts, dpi):
             share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
             ax.imshow(share, cmap=shades, vmin=0, vmax=1)
             right = np.trace(table) / table.sum()
-            ax.set_title(f"{TITLES[name]}: {right:.1%} of {int(table.sum()):,} fresh points right")
+            ax.set_title(f"{MODELS[name].title}: {right:.1%} of {int(table.sum()):,} fresh points right")
             ax.set(xlabel="predicted class", ylabel="actual class")
             if len(table) <= len(PALETTE):
                 ax.set(xticks=range(len(table)), yticks=range(len(table)))

@@ -5,16 +5,13 @@ import math
 import os
 from contextlib import contextmanager, suppress
 
-from spirals import paths
-from spirals.errors import UserError
+import numpy as np
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
-# NumPy is imported where it is used: `track` finds out that nothing is new in less time than that import takes.
-
-# Axes of the weights by model: D = 2 coordinates, H hidden units, K classes.
-SHAPES = {
-    "linear": {"W": "DK", "b": "K"},
-    "mlp": {"W": "DH", "b": "H", "W2": "HK", "b2": "K"},
-}
+from pipeline import paths
+from pipeline.errors import UserError
+from spirals.models import MODELS
 
 
 @contextmanager
@@ -88,9 +85,6 @@ def read_json(path):
 
 def read_yaml(path, advice=RESTORE):
     """What the file holds; errors as of `reading`."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     with reading(path, advice):
         try:
             return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
@@ -117,8 +111,6 @@ def read_csv(path, header):
             endings, does not end with a line's end, or holds something else than
             finite numbers.
     """
-    import numpy as np
-
     with reading(path):
         first, *lines = path.read_bytes().decode().split("\n")
         if first != ",".join(header):
@@ -166,11 +158,12 @@ def read_pairs(path, classes):
     return pairs.astype(int)
 
 
-def read_weights(path, classes=None):
-    """The weights of the model that the file is named after.
+def read_weights(path, model, classes=None):
+    """The weights of a model.
 
     Args:
         path: the file.
+        model: its name.
         classes: how many the data set has, where it is known.
 
     Returns:
@@ -181,7 +174,7 @@ def read_weights(path, classes=None):
     """
     content = read_json(path)
     with reading(path):
-        return _as_weights(content, path.stem, classes)
+        return _as_weights(content, model, classes)
 
 
 def read_snapshots(path, model, classes=None):
@@ -199,18 +192,16 @@ def read_snapshots(path, model, classes=None):
         return [{**moment, "weights": _as_weights(moment["weights"], model, classes)} for moment in content]
 
 
-def read_metrics(path):
-    """By model, a dict of finite numbers: train_accuracy, train_loss, test_accuracy."""
+def read_metrics(path, model):
+    """A dict of finite numbers: train_accuracy, train_loss, test_accuracy of the model."""
     content = read_json(path)
     with reading(path):
-        if not isinstance(content, dict) or {*content} != {*SHAPES}:
-            raise ValueError(f"it must have {' and '.join(SHAPES)}")
-        for values in content.values():
-            if not isinstance(values, dict) or {*values} != {*paths.METRIC_NAMES}:
-                raise ValueError(f"every model must have {', '.join(paths.METRIC_NAMES)}")
-            if not all(map(_is_finite, values.values())):
-                raise ValueError("the metrics must be finite numbers")
-        return content
+        values = content.get(model) if isinstance(content, dict) else None
+        if not isinstance(values, dict) or {*values} != {*paths.METRIC_NAMES}:
+            raise ValueError(f"{model} must have {', '.join(paths.METRIC_NAMES)}")
+        if not all(map(_is_finite, values.values())):
+            raise ValueError("the metrics must be finite numbers")
+        return values
 
 
 def _is_finite(value):
@@ -218,9 +209,7 @@ def _is_finite(value):
 
 
 def _as_weights(content, model, classes):
-    import numpy as np
-
-    shapes = SHAPES[model]
+    shapes = MODELS[model].shapes
     if not isinstance(content, dict) or {*content} != {*shapes}:
         raise ValueError(f"the weights must be {', '.join(shapes)}")
     sizes = {"D": 2, "K": classes} if classes else {"D": 2}

@@ -11,10 +11,11 @@ the runs are published: it must not outlive the database that holds them.
 import hashlib
 import re
 
-from spirals import paths
-from spirals.errors import plain_errors
-from spirals.params import load_params
 from spirals.store import configured_store
+
+from pipeline import paths
+from pipeline.errors import plain_errors
+from pipeline.params import load_params
 
 
 def remove_spoiled(cache):

@@ -11,8 +11,8 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from spirals import paths
-from spirals.errors import UserError
+from pipeline import paths
+from pipeline.errors import UserError
 
 # Tags of a run: what it shows, and its parts that are there.
 DIGEST, PICTURES, COMPLETE = "spirals.digest", "spirals.pictures", "spirals.complete"

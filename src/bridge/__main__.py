@@ -3,13 +3,14 @@
 import gc
 import os
 
-from spirals import paths
-from spirals.errors import plain_errors
-from spirals.files import write_json
 from spirals.locked import check_locked
-from spirals.params import load_params
 from spirals.results import lineage, read_results
 from spirals.store import EXPERIMENTS, PICTURES, complete_runs, configured_store, mend_moved
+
+from pipeline import paths
+from pipeline.errors import plain_errors
+from pipeline.files import write_json
+from pipeline.params import load_params
 
 CHARTS = "runs?workflowType=machine_learning&compareRunsMode=CHART"  # an experiment's page opens on its GenAI face
 

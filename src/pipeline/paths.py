@@ -9,49 +9,50 @@ LOCK = Path("dvc.lock")
 PUBLISHED = Path("reference/published.csv")
 PUBLISHED_PARAMS = Path("reference/published.yaml")
 REQUIREMENTS = Path("requirements.lock")
-DATA = Path("data/spirals.csv")
+DATA = Path("data/spirals.csv")  # trained on
+FRESH = Path("data/fresh.csv")  # tested on
 DATA_HEADER = ("x1", "x2", "label")
 CURVE_HEADER = ("iteration", "loss", "accuracy")
 CONFUSION_HEADER = ("actual", "predicted")
-METRICS = Path("reports/metrics.json")
+MODELS = Path("reports/models")  # a folder for each
 METRIC_NAMES = ("train_accuracy", "train_loss", "test_accuracy")
-FRAMES = Path("data/frames")
-FIGURES = Path("reports/figures")
+METRICS = Path("reports/metrics.json")  # of all models
+FIGURES = Path("reports/figures")  # of all models
 REPORT = Path("reports/README.md")
 REPORT_PAGE = Path("reports/report.html")
-LEARNING = FIGURES / "learning.gif"
-CACHE = Path(".dvc/cache/files/md5")
-STORE = Path("mlflow.db")
-ARTIFACTS = Path("mlruns")
-RECEIPT = Path("mlruns/receipt.json")
 
 
 def weights(model):
-    return Path(f"data/{model}.json")
+    return Path(f"data/{model}/weights.json")
 
 
 def curve(model):
-    return Path(f"data/{model}_curve.csv")
+    return Path(f"data/{model}/curve.csv")
 
 
 def snapshots(model):
-    return Path(f"data/{model}_snapshots.json")
+    return Path(f"data/{model}/snapshots.json")
+
+
+def metrics(model):
+    return MODELS / model / "metrics.json"
 
 
 def confusion(model):
-    return Path(f"reports/{model}_confusion.csv")
+    return MODELS / model / "confusion.csv"
 
 
 def frame(model, percent):
-    return FRAMES / f"{model}/{percent:03}.png"
+    return MODELS / f"{model}/frames/{percent:03}.png"
 
 
-def boundary(model):
-    return FIGURES / f"boundary_{model}.png"
+def picture(model, kind):
+    """The picture boundary, loss or confusion of one model."""
+    return MODELS / f"{model}/{kind}.png"
 
 
-def loss(model):
-    return FIGURES / f"loss_{model}.png"
+def learning(model):
+    return MODELS / model / "learning.gif"
 
 
 def shown(path):
@@ -62,7 +63,7 @@ def shown(path):
 
 def diverged_curve(model, experiment):
     """In the main checkout: the one of a queued experiment is thrown away."""
-    return main_root() / f"data/diverged/{model}_{experiment.replace('/', '_')}.csv"
+    return main_root() / f"diverged/{model}_{experiment.replace('/', '_')}.csv"
 
 
 def main_root():

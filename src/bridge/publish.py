@@ -33,14 +33,14 @@ from mlflow.models import Model, ModelSignature
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.types import Schema, TensorSpec
 from PIL import Image
+from spirals.store import COMPLETE, DIGEST, EXPERIMENTS, FOLDER, PICTURES, artifacts_there
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from spirals import paths
-from spirals.errors import UserError
-from spirals.files import read_curve, replacing
-from spirals.store import COMPLETE, DIGEST, EXPERIMENTS, FOLDER, PICTURES, artifacts_there
+from pipeline import paths
+from pipeline.errors import UserError
+from pipeline.files import read_curve, replacing
 
 PATIENCE = 120  # seconds until another publisher that shows no progress is taken for dead
 SIGNATURE = ModelSignature(

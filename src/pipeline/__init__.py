@@ -1,0 +1,1 @@
+"""What the stages share: parameters, paths, reading and writing, errors in plain words."""
