@@ -1,48 +1,62 @@
-"""Stage track: publishes what the other stages wrote to MLflow, one run for each model's result."""
+"""Publishes the results of the DVC pipeline to MLflow, one run for each: `python bridge`. See docs/bridge.md.
 
+`python bridge --stage` prints the stage of dvc.yaml that does it.
+"""
+
+import argparse
 import gc
+import json
 import os
+import sys
+from pathlib import Path
 
-from spirals.locked import check_locked
-from spirals.results import lineage, read_results
-from spirals.store import EXPERIMENTS, PICTURES, complete_runs, configured_store, mend_moved
+sys.path[0] = str(Path(__file__).resolve().parents[1])  # a folder that is run has itself here
 
-from pipeline import paths
-from pipeline.errors import plain_errors
-from pipeline.files import write_json
-from pipeline.params import load_params
+from bridge.errors import plain_errors
+from bridge.files import project_root, replacing
+from bridge.results import load_results
+from bridge.settings import FILE, load_settings
+from bridge.stages import RECEIPT, Pipeline
+from bridge.store import EXPERIMENTS, PICTURES, complete_runs, configured_store, mend_moved
 
-CHARTS = "runs?workflowType=machine_learning&compareRunsMode=CHART"  # an experiment's page opens on its GenAI face
+PAGE = "workflowType=machine_learning"  # MLflow's pages open on their GenAI face
 
 
-def track(params, root, store):
-    """Publishes the results of both models, unless the store has them.
+def track(root, pipeline, settings, store):
+    """Publishes the results, unless the store has them.
 
     Args:
-        params: all of them.
-        root: folder of data/ and reports/.
-        store: see `spirals.store.Store`.
+        root: folder of the project.
+        pipeline: see `bridge.stages.Pipeline`.
+        settings: see `bridge.settings.Settings`.
+        store: see `bridge.store.Store`.
 
     Returns:
-        A list of (model, run), with run a dict: run_id, experiment_id, new.
+        A list of (name, run), with run a dict: run_id, experiment_id, new.
 
     Raises:
-        UserError: a file is missing, or is not what its stage wrote with these parameters,
-            or the store is unreachable or refuses.
+        UserError: a result is not what the stages wrote with these parameters, or the store is
+            unreachable or refuses.
     """
-    results = read_results(params, root)
+    results = load_results(pipeline, settings, root)
     mend_moved(store)
     runs = complete_runs(store, [result.digest for result in results])
-    wanting = [result for result in results if not _shown(result, runs.get(result.digest))]
-    if wanting:
-        check_locked(params, results, root)
+    if wanting := [result for result in results if not _shown(result, runs.get(result.digest))]:
+        for result in wanting:
+            pipeline.check(result.stages, root)
+            result.check_files()
         gc.disable()  # collecting while MLflow is imported takes as long as the import
-        from spirals.tracking import publish
+        from bridge.lineage import load_lineage
+        from bridge.publish import publish
 
-        runs |= publish(wanting, lineage(), store)
+        lineage = load_lineage(pipeline, root)
+        if lineage.refusal:
+            print(f"note: Git does not say which commit this is: {lineage.refusal}", file=sys.stderr)
+        runs |= publish(wanting, lineage, store)
         gc.freeze()  # nor is anything collected at the exit
-    write_json(root / paths.RECEIPT, {result.model: [result.digest, result.pictures_digest] for result in results})
-    return [(result.model, runs[result.digest]) for result in results]
+    with replacing(root / RECEIPT) as temporary:
+        temporary.write_text(json.dumps({one.run: [one.digest, one.pictures_digest] for one in results}) + "\n")
+    return [(result.run or store.experiment, runs[result.digest]) for result in results]
 
 
 def _shown(result, run):
@@ -53,13 +67,37 @@ def _shown(result, run):
     return experiment is None or experiment in run["tags"].get(EXPERIMENTS, "").split()
 
 
+def stage(root, pipeline):
+    """The stage of dvc.yaml that publishes all that the others write."""
+    folder = Path(__file__).resolve().parent.relative_to(root)
+    deps = [*(path for of in pipeline.stages.values() for path in of.outs), str(folder)]
+    deps += [FILE] if (root / FILE).exists() else []
+    return "\n".join(
+        [
+            "  track:",
+            f"    cmd: python {folder}",
+            "    deps:",
+            *(f"      - {dep}" for dep in deps),
+            "    outs:",
+            f"      - {RECEIPT}: {{cache: false}}",
+        ]
+    )
+
+
 def main():
-    store = configured_store()
-    for model, run in track(load_params(paths.ROOT), paths.ROOT, store):
-        experiment = f"{store.server}/#/experiments/{run['experiment_id']}"
-        print(f"{model:8}{'published' if run['new'] else 'was there':12}{experiment}/runs/{run['run_id']}")
-    charts = "charts" if store.file is None else "charts (make ui)"
-    print(f"{charts:20}{experiment}/{CHARTS}")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--stage", action="store_true", help="print the stage of dvc.yaml that publishes")
+    asked = parser.parse_args()
+    root = project_root()
+    pipeline, settings = Pipeline(root), load_settings(root)
+    if asked.stage:
+        print(stage(root, pipeline))
+        return
+    store = configured_store(root, settings.experiment or root.name)
+    for name, run in track(root, pipeline, settings, store):
+        page = f"{store.server}/#/experiments/{run['experiment_id']}/runs"
+        print(f"{name:8}{'published' if run.get('new') else 'was there':12}{page}/{run['run_id']}?{PAGE}")
+    print(f"{'charts' if store.served else 'charts (mlflow ui)':20}{page}?{PAGE}&compareRunsMode=CHART")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""The bridge to MLflow: exactly one complete run for each distinct result.
+"""Into MLflow: exactly one complete run for each distinct result.
 
 A run is found by the digest of the result it shows. One that is complete is left alone,
 one that is not is finished, and whatever is written twice is written with the same name,
-step and time, so that it is there once.
+step and time, so that it is there once. Whoever publishes a result holds it alone; other
+results are published at the same time.
 """
 
 import os
@@ -10,8 +11,10 @@ import os
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the defaults wait for minutes
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 import colorsys
 import json
@@ -21,41 +24,36 @@ import socket
 import tempfile
 import time
 import uuid
-from contextlib import chdir, contextmanager, nullcontext, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import chdir, contextmanager, suppress
 from pathlib import Path
 
 import mlflow
-import numpy as np
 from filelock import FileLock
 from mlflow import MlflowClient, MlflowException
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param, RunTag
-from mlflow.models import Model, ModelSignature
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-from mlflow.types import Schema, TensorSpec
-from PIL import Image
-from spirals.store import COMPLETE, DIGEST, EXPERIMENTS, FOLDER, PICTURES, artifacts_there
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline import paths
-from pipeline.errors import UserError
-from pipeline.files import read_curve, replacing
+from bridge.errors import UserError
+from bridge.files import digest, replacing
+from bridge.lineage import described, run_name
+from bridge.store import COMPLETE, EXPERIMENTS, FOLDER, PICTURES, RESULT, artifacts_there
 
 PATIENCE = 120  # seconds until another publisher that shows no progress is taken for dead
-SIGNATURE = ModelSignature(
-    inputs=Schema([TensorSpec(np.dtype(float), (-1, 2))]),
-    outputs=Schema([TensorSpec(np.dtype(np.int64), (-1,))]),
-)
+AT_ONCE = 8  # files on their way to a server
+ORDER = "bridge.order"  # tag of a run: how many were published before it
 
 
-def publish(results, source, store):
-    """Publishes what the store does not have yet, one publisher at a time.
+def publish(results, lineage, store):
+    """Publishes what the store does not have yet.
 
     Args:
-        results: see `spirals.results.read_results`.
-        source: see `spirals.results.lineage`.
-        store: see `spirals.store.Store`.
+        results: see `bridge.results.Result`.
+        lineage: see `bridge.lineage.Lineage`.
+        store: see `bridge.store.Store`.
 
     Returns:
         By digest, a dict: run_id, experiment_id, new.
@@ -64,27 +62,24 @@ def publish(results, source, store):
         UserError: the store is unreachable or refuses.
     """
     try:
-        store.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(store.folder / ".lock", timeout=5 * PATIENCE):
-            if store.file:
-                _create_database(store.file)
-            mlflow.set_tracking_uri(store.uri)  # the client is not enough: models:/ is looked up here
-            client = MlflowClient()
-            registry = re.sub(r"[^\w.-]", "-", store.experiment).lstrip(".") or "-"
-            with nullcontext() if store.file else _alone_at(client, registry, store.folder):
-                number = _experiment_id(client, store, store.folder / registry)
-                return {result.digest: _publish(client, number, registry, result, source) for result in results}
+        if store.file:
+            _create_database(store)
+        mlflow.set_tracking_uri(store.uri)  # the client is not enough: models:/ is looked up here
+        client = MlflowClient(store.uri)
+        experiment = _experiment(client, store)
+        return {result.digest: _publish(client, store, experiment, result, lineage) for result in results}
     except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
         reason = " ".join(str(error).replace(store.uri, store.public).split())[:300]
-        advice = "python src/track.py publishes it."
+        command = f"python {Path(__file__).parent.relative_to(lineage.root)}"
+        advice = f"{command} publishes it."
         if "file is not a database" in reason or "database disk image is malformed" in reason:
-            advice = f"move {paths.shown(store.file)} away, and python src/track.py publishes it anew."
+            advice = f"move {store.file} away, and {command} publishes it anew."
         raise UserError(
             f"cannot publish to {store.public}: {reason}\nNothing that was computed is lost; {advice}"
         ) from None
 
 
-def _create_database(file):
+def _create_database(store):
     """Makes the tables of a new database, aside, and puts the whole file in place.
 
     MLflow makes them in place, where two at once, or a kill half-way, leave a database
@@ -96,181 +91,280 @@ def _create_database(file):
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("PRAGMA journal_mode = MEMORY")  # no file of its own, that a kill would leave behind
 
-    if not file.exists():
-        event.listen(Engine, "connect", hurry)
-        with replacing(file) as temporary, chdir(file.parent):
-            MlflowClient(f"sqlite:///{temporary}").search_experiments()
-            with open(temporary, "rb+") as made:
-                os.fsync(made.fileno())
-        event.remove(Engine, "connect", hurry)
+    if store.file.exists():
+        return
+    with _locked(store, "database"):
+        if not store.file.exists():
+            event.listen(Engine, "connect", hurry)
+            with replacing(store.file) as temporary, chdir(store.file.parent):
+                MlflowClient(f"sqlite:///{temporary}").search_experiments()
+                with open(temporary, "rb+") as made:
+                    os.fsync(made.fileno())
+            event.remove(Engine, "connect", hurry)
+
+
+def _locked(store, what):
+    """One process of those that share the store's folder."""
+    folder = store.folder / ".locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / what[:16], timeout=5 * PATIENCE)
 
 
 @contextmanager
-def _alone_at(client, registry, folder):
-    """One publisher at a time at one server.
+def _alone(client, store, registry, what):
+    """One publisher of `what` at a time, at a server too.
 
     The name of a registered model is unique: whoever can create one of this name goes
     ahead. The description says who that is. A publisher that was killed leaves it behind.
     """
-    name, holder = f"{registry}.publishing", f"{socket.gethostname()}:{folder}"
-    seen, since = None, 0
-    while True:
+    with _locked(store, what):
+        if not store.served:
+            yield
+            return
+        name, holder = f"{registry}.publishing.{what[:16]}", f"{socket.gethostname()}:{store.folder}"
+        seen, since = None, 0
+        while not _make(lambda: client.create_registered_model(name, description=holder)):
+            for other in client.search_registered_models(f"name = '{name}'"):
+                if other.creation_timestamp != seen:
+                    seen, since = other.creation_timestamp, time.monotonic()
+                if other.description == holder or time.monotonic() - since > PATIENCE:
+                    client.delete_registered_model(name)
+                else:
+                    time.sleep(0.2)
         try:
-            client.create_registered_model(name, description=holder)
-            break
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-        for other in client.search_registered_models(f"name = '{name}'"):
-            if other.creation_timestamp != seen:
-                seen, since = other.creation_timestamp, time.monotonic()
-            if other.description == holder or time.monotonic() - since > PATIENCE:
+            yield
+        finally:
+            with suppress(MlflowException):
                 client.delete_registered_model(name)
-            else:
-                time.sleep(0.2)
+
+
+def _make(create):
+    """Whether it was made; not if it is there already."""
     try:
-        yield
-    finally:
-        with suppress(MlflowException):
-            client.delete_registered_model(name)
+        create()
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+        return False
+    return True
 
 
-def _experiment_id(client, store, location):
-    """The number of the experiment, which is made if it is not there, its artifacts at `location`."""
-    found = client.get_experiment_by_name(store.experiment)
-    if found is None and store.uri.startswith("http"):
-        return client.create_experiment(store.experiment)
-    if found is None:  # an explicit location: MLflow's default is in the working directory
-        return client.create_experiment(store.experiment, str(location), {FOLDER: str(store.folder)})
+def _registry(name):
+    """The name of the registered model, and of the folder of artifacts, of an MLflow experiment."""
+    return re.sub(r"[^\w.-]", "-", name).lstrip(".") or "-"
+
+
+def _experiment(client, store):
+    """The MLflow experiment, which is made if it is not there."""
+    if store.number:
+        found = client.get_experiment(store.number)
+        if os.environ.get("MLFLOW_EXPERIMENT_NAME") not in (None, "", found.name):
+            raise UserError(
+                f"MLFLOW_EXPERIMENT_ID {store.number} is the experiment {found.name}, and not"
+                f" {store.experiment} as MLFLOW_EXPERIMENT_NAME says: unset one of them"
+            )
+    elif not (found := client.get_experiment_by_name(store.experiment)):
+        where = {}
+        if not store.served:  # an explicit location: MLflow's default is in the working directory
+            where = {
+                "artifact_location": str(store.folder / _registry(store.experiment)),
+                "tags": {FOLDER: str(store.folder)},
+            }
+        _make(lambda: client.create_experiment(store.experiment, **where))
+        found = client.get_experiment_by_name(store.experiment)
     if found.lifecycle_stage != "active":
-        raise UserError(
-            f"the experiment {store.experiment} was deleted in MLflow: restore it, or set MLFLOW_EXPERIMENT_NAME"
-        )
-    return found.experiment_id
+        raise UserError(f"the experiment {found.name} was deleted in MLflow: restore it, or set MLFLOW_EXPERIMENT_NAME")
+    return found
 
 
-def _publish(client, number, registry, result, source):
-    run = _find_or_create(client, number, result, source)
-    run_id, start, tags = run.info.run_id, run.info.start_time, run.data.tags
-    new = COMPLETE not in tags
-    lost = not artifacts_there(run.info.artifact_uri)
-    if new or lost:
-        model_id = _log_model(client, run, result)
-    if new:
-        _log_values(client, run_id, start, result, model_id)
-        client.log_inputs(run_id, [_dataset(result)])
-    if lost or tags.get(PICTURES) != result.pictures_digest:
-        client.set_tag(run_id, PICTURES, "")  # from here to the end they are old and new
-        if PICTURES in tags and not lost:  # frames of moments that are no longer drawn would stay
-            get_artifact_repository(run.info.artifact_uri).delete_artifacts("images")
-        _log_files(client, run_id, start, result)
-    if new:
-        _crown(client, registry, run_id, model_id, result.metrics["test_accuracy"])
-        client.set_terminated(run_id, "FINISHED")
-    done = {PICTURES: result.pictures_digest, COMPLETE: "true"}
-    if source["experiment"]:
-        names = dict.fromkeys([source["experiment"], *tags.get(EXPERIMENTS, "").split()])
-        done[EXPERIMENTS] = " ".join(names)[:5000]
-    client.log_batch(run_id, tags=[RunTag(key, value) for key, value in done.items()])
-    return {"run_id": run_id, "experiment_id": number, "new": new}
+def _publish(client, store, experiment, result, lineage):
+    registry = _registry(experiment.name)
+    with _alone(client, store, registry, result.digest):
+        run, fresh = _find_or_create(client, experiment.experiment_id, result, lineage)
+        run_id, start, tags = run.info.run_id, run.info.start_time, run.data.tags
+        new = COMPLETE not in tags
+        lost = not artifacts_there(run.info.artifact_uri)
+        metrics = result.metrics()
+        model = None
+        if result.settings["model"] and (new or lost):
+            model = _log_model(client, store, run, fresh, result)
+        if new:
+            _log_values(client, run_id, start, result, metrics, model)
+            if data := result.dataset():
+                name, hash, paths = data
+                dataset = Dataset(name, hash, "local", json.dumps({"uri": ", ".join(paths)}))
+                client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+        if lost or tags.get(PICTURES) != result.pictures_digest:
+            repository = get_artifact_repository(run.info.artifact_uri)
+            if not fresh:
+                client.set_tag(run_id, PICTURES, "")  # from here to the end they are old and new
+            if PICTURES in tags and not lost:  # frames of moments that are no longer drawn would stay
+                repository.delete_artifacts("images")
+            _log_files(store, repository, start, result)
+        if new and model and result.settings["champion"]:
+            _crown(client, store, registry, run, model, result, metrics, lineage)
+        names = tags.get(EXPERIMENTS, "").split()
+        if lineage.experiment:
+            names = [*dict.fromkeys([lineage.experiment, *names])]
+        done = {PICTURES: result.pictures_digest, "mlflow.note.content": described(result, lineage, metrics, names)}
+        if names:
+            done[EXPERIMENTS] = " ".join(names)[:5000]
+        if new:
+            client.set_terminated(run_id, "FINISHED")
+        client.log_batch(run_id, tags=[RunTag(key, value) for key, value in {**done, COMPLETE: "true"}.items()])
+    return {"run_id": run_id, "experiment_id": experiment.experiment_id, "new": new}
 
 
-def _find_or_create(client, number, result, source):
-    """The run of a result."""
-    if runs := client.search_runs([number], f"tags.`{DIGEST}` = '{result.digest}'"):
-        return runs[0]
-    commit = source["commit"]
-    origin = commit[:7] + source["dirty"] * f"-dirty-{result.digest[:4]}" if commit else "no-git"
+def _find_or_create(client, number, result, lineage):
+    """The run of a result, and whether it was made just now."""
+    if runs := client.search_runs([number], f"tags.`{RESULT}` = '{result.digest}'"):
+        return runs[0], False
+    last = client.search_runs([number], max_results=1, order_by=["attributes.start_time DESC"])
+    order = 1 + int(last[0].data.tags.get(ORDER, 0)) if last else 0
     tags = {
-        DIGEST: result.digest,
-        **{f"dvc.md5.{path}": value for path, value in result.hashes.items()},
-        **({"mlflow.source.git.commit": commit} if commit else {}),
-        "git.dirty": str(source["dirty"]).lower(),
-        "mlflow.runColor": _color(result),
-        "mlflow.loggedImages": "true",
+        RESULT: result.digest,
+        ORDER: str(order),
+        **{f"dvc.md5.{path}"[:250]: str(hash) for path, hash in result.hashes.items()},
+        "git.dirty": lineage.dirty,
+        "mlflow.source.name": lineage.source,
+        "mlflow.source.type": "PROJECT",
+        "mlflow.user": lineage.user,
+        "mlflow.runColor": _color(order),
+        **({"mlflow.source.git.commit": lineage.commit} if lineage.commit else {}),
+        **({"mlflow.loggedImages": "true"} if result.settings["images"] else {}),
     }
-    return client.create_run(number, tags=tags, run_name=f"{result.model} {source['experiment'] or origin}")
+    return client.create_run(number, tags=tags, run_name=run_name(result, lineage)), True
 
 
-def _color(result):
-    """Warm for the linear model, cold for the net; MLflow's own choice may be one colour for both."""
-    hue = int(result.digest[:4], 16) / 2**16
-    hue = 0.15 * hue if result.model == "linear" else 0.35 + 0.45 * hue
-    return "#" + bytes(int(255 * channel) for channel in colorsys.hls_to_rgb(hue, 0.4, 0.7)).hex()
+def _color(order):
+    """Hues by the order of publishing, a golden section of the circle apart: neighbours are told apart."""
+    hue, light = (0.58 + order * 0.381966) % 1, (0.42, 0.55, 0.3)[order // 5 % 3]
+    return "#" + bytes(int(255 * channel) for channel in colorsys.hls_to_rgb(hue, light, 0.75)).hex()
 
 
-def _log_model(client, run, result):
-    """The net as an MLflow model, once: one that is there was left by a publisher that died."""
-    number, run_id = run.info.experiment_id, run.info.run_id
-    models = client.search_logged_models([number], f"source_run_id = '{run_id}'")
-    model = models[0] if models else client.create_logged_model(number, result.model, run_id)
-    with tempfile.TemporaryDirectory() as folder:
+def _upload(store, repository, folder):
+    """Every file of the folder: one after another, or several on their way to a server."""
+    if not store.served:
+        repository.log_artifacts(str(folder))
+        return
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    parents = [path.parent.relative_to(folder).as_posix() for path in files]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(lambda path, parent: repository.log_artifact(str(path), parent.strip(".")), files, parents))
+
+
+def _log_model(client, store, run, fresh, result):
+    """The trained model as MLflow loads it, once: one that is there was left by a publisher that died."""
+    import numpy as np
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    number, run_id, settings = run.info.experiment_id, run.info.run_id, result.settings["model"]
+    models = [] if fresh else client.search_logged_models([number], f"source_run_id = '{run_id}'")
+    params = {key: str(value) for key, value in result.params.items()}
+    model = models[0] if models else client.create_logged_model(number, result.run or "model", run_id, params=params)
+    signature = None
+    if settings.keys() >= {"inputs", "outputs"}:
+        schemas = [
+            Schema([TensorSpec(np.dtype(kind), tuple(shape))])
+            for kind, shape in (settings["inputs"], settings["outputs"])
+        ]
+        signature = ModelSignature(*schemas)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary, "model")
         mlflow.pyfunc.save_model(
-            f"{folder}/model",
+            str(folder),
             mlflow_model=Model(model.artifact_location, run_id, model_uuid=model.model_id, model_id=model.model_id),
-            loader_module="spirals.served",
-            data_path=str(result.weights),
-            code_paths=[str(Path(__file__).parent)],
-            signature=SIGNATURE,
-            input_example=np.array([[0.5, 0.5], [-0.5, 0.5]]),
+            loader_module=settings["loader"],
+            data_path=str(result.root / settings["file"]),
+            code_paths=[str(result.root / path) for path in settings.get("code", ())] or None,
+            model_config=settings.get("config"),
+            signature=signature,
+            input_example=np.array(settings["example"]) if "example" in settings else None,
             pip_requirements=[f"mlflow=={mlflow.__version__}", f"numpy=={np.__version__}"],
         )
-        client.log_model_artifacts(model.model_id, f"{folder}/model")
+        for cache in folder.rglob("__pycache__"):
+            shutil.rmtree(cache)
+        _upload(store, get_artifact_repository(model.artifact_location), folder)
     client.finalize_logged_model(model.model_id, "READY")
-    if not (run.outputs and run.outputs.model_outputs):
+    if fresh or not (run.outputs and run.outputs.model_outputs):
         client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
     return model.model_id
 
 
-def _log_values(client, run_id, start, result, model_id):
-    """Parameters, the curve by iteration, and the final values at step 0, where they become bars."""
-    params = [Param(key, str(value)) for key, value in result.params.items()]
-    points = [Metric(key, value, start, 0, model_id=model_id) for key, value in result.metrics.items()]
-    for iteration, loss, accuracy in read_curve(result.curve).tolist():
-        step = int(iteration)
-        points += [Metric("loss", loss, start + step, step), Metric("accuracy", accuracy, start + step, step)]
-    for begin in range(0, len(points), 900):  # a batch has room for 1000 values, these and the parameters
-        client.log_batch(run_id, points[begin : begin + 900], params)
+def _log_values(client, run_id, start, result, metrics, model):
+    """Parameters, the curves by step, and the final values at step 0, where they become bars."""
+    params = [Param(key[:250], str(value)[:6000]) for key, value in result.params.items()]
+    on = dict(zip(("dataset_name", "dataset_digest"), data[:2], strict=True)) if (data := result.dataset()) else {}
+    points = [Metric(key, value, start, 0, model_id=model, **on) for key, value in metrics.items()]
+    for key, values in result.tables().items():
+        points += [Metric(key, value, start + step, step) for step, value in values.items()]
+    for begin in range(0, max(len(points), 1), 900):  # a batch has room for 1000 values, these and the parameters
+        client.log_batch(run_id, points[begin : begin + 900], params[begin // 9 : begin // 9 + 100])
+    for begin in range(len(points) // 9 + 100, len(params), 100):
+        client.log_batch(run_id, params=params[begin : begin + 100])
 
 
-def _dataset(result):
-    path = str(paths.DATA)
-    dataset = Dataset("spirals", result.hashes[path], "local", json.dumps({"uri": path}))
-    return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
-
-
-def _log_files(client, run_id, start, result):
-    """The files, and the frames under the names that `MlflowClient.log_image` gives to images with steps.
+def _log_files(store, repository, start, result):
+    """The files, and the images under the names that `MlflowClient.log_image` gives to those with steps.
 
     `log_image` itself adds a random part to the name, and would double them.
     """
     unique = uuid.UUID(result.digest[:32])
-    with tempfile.TemporaryDirectory() as folder:
-        for file in [result.weights, result.curve, *result.pictures]:
-            shutil.copy(file, folder)
-        Path(folder, "images").mkdir()
-        for frame in result.frames:
-            step = int(frame.stem)
-            name = f"{folder}/images/boundary+step+{step}+timestamp+{start + step}+{unique}"
-            shutil.copy(frame, f"{name}.png")
-            Image.open(frame).save(f"{name}+compressed.webp", method=0)
-        client.log_artifacts(run_id, folder)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        for path in result.files():
+            place = folder / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            (shutil.copytree if (result.root / path).is_dir() else shutil.copy)(result.root / path, place)
+        for key, step, file in result.images():
+            from PIL import Image
+
+            (folder / "images").mkdir(exist_ok=True)
+            name = f"{folder}/images/{key}+step+{step}+timestamp+{start + step}+{unique}"
+            with Image.open(file) as image:
+                image.save(f"{name}+compressed.webp", method=0)
+                shutil.copy(file, f"{name}.png") if file.suffix == ".png" else image.save(f"{name}.png")
+        _upload(store, repository, folder)
 
 
-def _crown(client, name, run_id, model_id, test_accuracy):
-    """Registers the model and gives it the alias champion if it is better than the champion."""
-    registered = client.search_registered_models(f"name = '{name}'") or [client.create_registered_model(name)]
-    if champion := registered[0].aliases.get("champion"):
-        version = client.get_model_version(name, champion)
-        better = test_accuracy > float(version.tags.get("test_accuracy", "-inf"))
-        if not better and _is_active(client, version.run_id):
-            return
-    versions = client.search_model_versions(f"run_id = '{run_id}'") or [
-        client.create_model_version(
-            name, f"models:/{model_id}", run_id, {"test_accuracy": repr(test_accuracy)}, model_id=model_id
-        )
-    ]
-    client.set_registered_model_alias(name, "champion", versions[0].version)
+def _crown(client, store, registry, run, model, result, metrics, lineage):
+    """Registers the model if it is the best on its data.
+
+    The best on some data has the alias champion-DATA; the alias champion is that of the data of the
+    committed pipeline. So results on other data never meet.
+    """
+    metric, data = result.settings["champion"]["metric"], result.compared_on()
+    if metric not in metrics:
+        raise UserError(f"mlflow.yaml: champion.metric is {metric}, but the metrics are {', '.join(metrics)}")
+    with _alone(client, store, registry, digest("champion")):
+        _make(lambda: client.create_registered_model(registry))
+        aliases = client.get_registered_model(registry).aliases
+        own = f"champion-{data[:8]}"
+        if own in aliases:
+            best = client.get_model_version(registry, aliases[own])
+            better = metrics[metric] > float(best.tags.get(metric, "-inf"))
+        if own not in aliases or better or not _is_active(client, best.run_id):
+            found = client.search_model_versions(f"run_id = '{run.info.run_id}'")
+            version = (
+                found[0]
+                if found
+                else client.create_model_version(
+                    registry,
+                    f"models:/{model}",
+                    run.info.run_id,
+                    {metric: repr(metrics[metric]), "data": data, "run": run.info.run_name},
+                    description=f"{result.run or registry}: {metric} {metrics[metric]:.4g}, run {run.info.run_name}",
+                    await_creation_for=0,
+                    model_id=model,
+                )
+            )
+            aliases[own] = version.version
+            client.set_registered_model_alias(registry, own, version.version)
+        committed = f"champion-{(lineage.committed_data(result) or data)[:8]}"
+        target = aliases.get(committed) or aliases.get("champion") or aliases[own]
+        if aliases.get("champion") != target:
+            client.set_registered_model_alias(registry, "champion", target)
 
 
 def _is_active(client, run_id):

@@ -11,13 +11,14 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import paths
-from pipeline.errors import UserError
+from bridge.errors import UserError
+from bridge.files import main_checkout
 
 # Tags of a run: what it shows, and its parts that are there.
-DIGEST, PICTURES, COMPLETE = "spirals.digest", "spirals.pictures", "spirals.complete"
+RESULT, PICTURES, COMPLETE = "bridge.result", "bridge.pictures", "bridge.complete"
 EXPERIMENTS = "dvc.experiments"  # tag of a run: every DVC experiment that had this result
-FOLDER = "spirals.artifacts"  # tag of an MLflow experiment: the folder that its artifacts lie in
+FOLDER = "bridge.artifacts"  # tag of an MLflow experiment: the folder that its artifacts lie in
+REGISTRIES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
 
 # Every column that holds an absolute path of an artifact.
 LOCATIONS = [
@@ -35,14 +36,20 @@ class Store:
 
     uri: as MLflow takes it.
     experiment: name of the MLflow experiment.
+    number: the experiment's number instead, where MLFLOW_EXPERIMENT_ID says it.
     file: of an SQLite database, else None.
-    folder: holds the lock, and the artifacts unless a server keeps them; beside the file.
+    folder: holds the locks, and the artifacts unless a server keeps them; beside the file.
     """
 
     uri: str
     experiment: str
+    number: str | None
     file: Path | None
     folder: Path
+
+    @property
+    def served(self):
+        return self.uri.startswith("http")
 
     @property
     def public(self):
@@ -51,8 +58,9 @@ class Store:
 
     @property
     def server(self):
-        """Address of the server, or the one that `make ui` starts for a database."""
-        return self.public.rstrip("/") if self.uri.startswith("http") else "http://127.0.0.1:5000"
+        """Address of the server, or the one that `mlflow ui` serves a database at."""
+        port = os.environ.get("MLFLOW_PORT") or "5000"
+        return self.public.rstrip("/") if self.served else f"http://127.0.0.1:{port}"
 
 
 def without_secrets(address):
@@ -60,29 +68,48 @@ def without_secrets(address):
     return re.sub(r"(?<=://).*@", "", address.partition("?")[0])
 
 
-def configured_store():
-    """The store of MLFLOW_TRACKING_URI and MLFLOW_EXPERIMENT_NAME.
+def configured_store(root, experiment):
+    """The store that MLflow's own variables name: MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME, MLFLOW_EXPERIMENT_ID.
 
-    Without them, and for a relative path, it lies at the root of the main checkout: a
-    DVC experiment may run in a throw-away one. Raises UserError if it names a folder.
+    Without the first, and for a relative path, it lies at the root of the main checkout: a
+    DVC experiment may run in a throw-away one.
+
+    Args:
+        root: folder of the project.
+        experiment: name of the MLflow experiment where no variable says it.
+
+    Raises:
+        UserError: a variable says what cannot be used.
     """
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{paths.STORE}"
-    main, file = paths.main_root(), None
-    if uri.startswith("sqlite:///"):
-        file = main / uri.removeprefix("sqlite:///")
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip() or "sqlite:///mlflow.db"
+    scheme, separator, rest = uri.partition(":")
+    uri = f"{scheme.lower()}{separator}{rest}"
+    main, file = main_checkout(root), None
+    if found := re.fullmatch(r"(sqlite(?:\+\w+)?):///?([^?]*)(\?.*)?", uri):
+        kind, path, query = found.groups(default="")
+        if path.lstrip("/") in ("", ":memory:") or path.startswith("file:"):
+            raise UserError(f"MLFLOW_TRACKING_URI is {uri}, but must name a file that stays: sqlite:///mlflow.db")
+        file = main / path
         if file.is_dir():
             raise UserError(f"MLFLOW_TRACKING_URI is {uri}, which is a folder, but must be a file")
-        uri = f"sqlite:///{file}"
-    folder = (file.parent if file else main) / paths.ARTIFACTS
-    return Store(uri, os.environ.get("MLFLOW_EXPERIMENT_NAME") or "spirals", file, folder)
+        uri = f"{kind}:///{file}{query}"
+    registry = os.environ.get("MLFLOW_REGISTRY_URI", "")
+    if registry and re.split(r"[:+]", registry.strip().lower())[0] not in REGISTRIES:
+        raise UserError(
+            f"MLFLOW_REGISTRY_URI is {without_secrets(registry)}, a registry that the aliases of a champion cannot be"
+            f" kept in: unset it, or name one of {', '.join(REGISTRIES)}"
+        )
+    number = os.environ.get("MLFLOW_EXPERIMENT_ID") or None
+    folder = (file.parent if file else main) / "mlruns"
+    return Store(uri, os.environ.get("MLFLOW_EXPERIMENT_NAME") or experiment, number, file, folder)
 
 
-def complete_runs(store, digests):
+def complete_runs(store, results):
     """What a local store has of these results, where its artifacts are in place.
 
     Returns:
-        By digest, a dict: run_id, experiment_id, tags, new (False). Empty for another kind of store,
-        or one that cannot be read this way: then MLflow has to be asked.
+        By digest, a dict: run_id, experiment_id, tags. Empty for another kind of store, or one
+        that cannot be read this way: then MLflow has to be asked.
     """
     found = {}
     if not _exists(store):
@@ -90,14 +117,15 @@ def complete_runs(store, digests):
     query = f"""
         SELECT runs.run_uuid, runs.experiment_id, runs.artifact_uri FROM experiments
         JOIN runs USING (experiment_id) JOIN tags USING (run_uuid)
-        WHERE experiments.name = ? AND runs.lifecycle_stage = 'active'
-        AND tags.key = '{DIGEST}' AND tags.value = ?"""
+        WHERE (CASE WHEN :number IS NULL THEN experiments.name = :name ELSE experiment_id = :number END)
+        AND runs.lifecycle_stage = 'active' AND tags.key = '{RESULT}' AND tags.value = :digest"""
     with suppress(sqlite3.Error), closing(sqlite3.connect(f"{store.file.as_uri()}?mode=ro", uri=True)) as database:
-        for digest in digests:
-            for run, number, artifacts in database.execute(query, (store.experiment, digest)):
+        for digest in results:
+            asked = {"name": store.experiment, "number": store.number, "digest": digest}
+            for run, number, artifacts in database.execute(query, asked):
                 tags = dict(database.execute("SELECT key, value FROM tags WHERE run_uuid = ?", (run,)))
                 if COMPLETE in tags and artifacts_there(artifacts):
-                    found[digest] = {"run_id": run, "experiment_id": str(number), "tags": tags, "new": False}
+                    found[digest] = {"run_id": run, "experiment_id": str(number), "tags": tags}
     return found
 
 
@@ -115,7 +143,11 @@ def mend_moved(store):
     if not _exists(store):
         return
     with suppress(sqlite3.Error), closing(sqlite3.connect(store.file, timeout=30)) as database, database:
-        if old := _old_folder(database, store):
+        for (old,) in database.execute(
+            "SELECT DISTINCT value FROM experiment_tags WHERE key = ?", (FOLDER,)
+        ).fetchall():
+            if old == str(store.folder):
+                continue
             for table, column in LOCATIONS:
                 database.execute(
                     f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column} || '/', 1, ?) = ?",
@@ -125,10 +157,3 @@ def mend_moved(store):
 
 def _exists(store):
     return store.file is not None and store.file.exists()
-
-
-def _old_folder(database, store):
-    """Where the artifacts lay when the experiment was made, if not where they should be now."""
-    query = "SELECT value FROM experiment_tags JOIN experiments USING (experiment_id) WHERE name = ? AND key = ?"
-    row = database.execute(query, (store.experiment, FOLDER)).fetchone()
-    return row[0] if row and row[0] != str(store.folder) else None

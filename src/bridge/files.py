@@ -1,0 +1,124 @@
+"""Files: where the project lies, hashes as DVC takes them, reading whatever format, writing whole or not at all."""
+
+import csv
+import hashlib
+import json
+import os
+import tomllib
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from bridge.errors import UserError
+
+IMAGES = {".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp", ".bmp"}
+
+
+def project_root():
+    """The project that the bridge lies in: the nearest folder with a dvc.yaml above it."""
+    for folder in Path(__file__).resolve().parents[1:]:
+        if (folder / "dvc.yaml").exists():
+            return folder
+    raise UserError("there is no dvc.yaml in any folder above the bridge")
+
+
+def main_checkout(root):
+    """The checkout that the user works in.
+
+    `dvc exp run --temp` and the queue run in throw-away ones below its `.dvc/tmp/exps`; what
+    has to outlive those belongs to the main one.
+    """
+    for folder in root.parents:
+        if folder.parts[-3:] == (".dvc", "tmp", "exps"):
+            return folder.parents[2]
+    return root
+
+
+def md5(path):
+    """The hash that DVC gives to a file or to a folder: of a folder, that of the list of its files. None if missing."""
+    if path.is_dir():
+        files = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()}
+        kept = [name for name in sorted(files) if "__pycache__" not in name]
+        listed = json.dumps([{"md5": md5(files[name]), "relpath": name} for name in kept])
+        return hashlib.md5(listed.encode(), usedforsecurity=False).hexdigest() + ".dir"
+    if not path.exists():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def digest(content):
+    """SHA-256 of what JSON can hold, in hexadecimal digits."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def is_picture(path):
+    """Whether a file is an image, or a folder holds nothing else."""
+    if path.is_dir():
+        files = [file for file in path.rglob("*") if file.is_file()]
+        return bool(files) and all(file.suffix.lower() in IMAGES for file in files)
+    return path.suffix.lower() in IMAGES
+
+
+def read(path, text=None):
+    """What a JSON, YAML or TOML file holds, read as DVC reads it (YAML 1.2).
+
+    Raises:
+        UserError: it is missing or broken.
+    """
+    try:
+        text = path.read_text(encoding="utf-8") if text is None else text
+        if path.suffix == ".toml":
+            return tomllib.loads(text)
+        if path.suffix == ".json":
+            return json.loads(text)
+        return YAML(typ="safe").load(text)
+    except OSError as error:
+        reason = error.strerror
+    except (ValueError, YAMLError) as error:
+        reason = " ".join(str(error).split())[:100]
+    raise UserError(f"cannot use {path.name}: {reason}")
+
+
+def read_table(path):
+    """The rows of a CSV, TSV, JSON or YAML table, as dicts."""
+    if path.suffix in (".csv", ".tsv"):
+        with path.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ","))
+    content = read(path)
+    if isinstance(content, dict):  # the rows may lie below a name, as those of dvclive do
+        content = next((value for value in content.values() if isinstance(value, list)), [])
+    return [row for row in content if isinstance(row, dict)]
+
+
+def flat(content, prefix=""):
+    """Nested dicts by dotted name."""
+    if not isinstance(content, dict):
+        return {prefix: content}
+    found = {}
+    for key, value in content.items():
+        found |= flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return found
+
+
+@contextmanager
+def replacing(path):
+    """A temporary path beside `path` that takes its place when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    for left in path.parent.glob(f".{path.name}.*"):
+        with suppress(ValueError, PermissionError):
+            try:
+                os.kill(int(left.suffix[1:]), 0)
+            except ProcessLookupError:  # one that was killed
+                left.unlink(missing_ok=True)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        error.filename = str(path)
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,146 @@
+"""Where a result comes from: commit, dirty or not, DVC experiment, user; and how it differs from what is committed."""
+
+import getpass
+import os
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bridge.errors import UserError
+from bridge.files import digest, flat, read
+from bridge.results import _named
+from bridge.settings import FILE
+from bridge.store import without_secrets
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Of what is in the checkout now.
+
+    commit: of Git; None where Git does not say it.
+    dirty: true, false, or unknown where Git does not answer: not knowing is not the same as clean.
+    refusal: what Git says instead of an answer.
+    experiment: name of the DVC experiment; None outside of `dvc exp run`.
+    committed: the stages in the commit's dvc.lock.
+    """
+
+    root: Path
+    commit: str | None
+    dirty: str
+    refusal: str
+    experiment: str | None
+    source: str
+    user: str
+    committed: dict = field(default_factory=dict)
+
+    def changed(self, result):
+        """Parameters of the result that are not as in the commit: by name, (value, committed value)."""
+        committed = {}
+        for name in result.stages:
+            for file, values in self.committed.get(name, {}).get("params", {}).items():
+                committed |= {(file, key): value for key, value in flat(values).items()}
+        if not committed:
+            return {}
+        committed = _named(committed, result.settings["names"])
+        return {
+            name: (value, committed[name])
+            for name, value in result.params.items()
+            if name in committed and committed[name] != value
+        }
+
+    def committed_metrics(self, result):
+        """Metrics of the commit that the result has too, by name; empty where they are not in Git."""
+        found = {}
+        for path in result.metric_files:
+            text, _ = _git(self.root, "show", f"{self.commit}:./{path}") if self.commit else (None, "")
+            if text:
+                found |= {(path, key): value for key, value in flat(read(self.root / path, text)).items()}
+        return _named(found, result.settings["names"])
+
+    def committed_data(self, result):
+        """As `Result.compared_on`, of the commit; None where dvc.lock was not committed."""
+        hashes = {out["path"]: out.get("md5") for stage in self.committed.values() for out in stage.get("outs", ())}
+        on = result.settings["champion"]["on"]
+        return digest([hashes.get(path) for path in on]) if any(path in hashes for path in on) else None
+
+
+def _git(root, *arguments):
+    """What Git prints, None if it fails; and what it complains of."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, errors="replace")
+    except FileNotFoundError:
+        return None, ""
+    complaint = " ".join(line for line in done.stderr.splitlines()[:1])
+    return (done.stdout.strip() if done.returncode == 0 else None), complaint
+
+
+def load_lineage(pipeline, root):
+    """See `Lineage`; the files that may be dirty are those that the stages start from."""
+    inputs = {file for stage in pipeline.stages.values() for file in stage.params} | {"dvc.yaml"}
+    inputs |= {dep for stage in pipeline.stages.values() for dep in stage.deps if not pipeline.makers([dep])}
+    present = [path for path in sorted({*inputs, FILE}) if (root / path).exists()]
+    commit, refusal = _git(root, "rev-parse", "HEAD")
+    changed, _ = _git(root, "status", "--porcelain", "--", *present)
+    commit = os.environ.get("DVC_EXP_BASELINE_REV") or commit
+    text, _ = _git(root, "show", f"{commit}:./dvc.lock") if commit else (None, "")
+    try:
+        committed = (read(root / "dvc.lock", text) or {}).get("stages", {}) if text else {}
+    except (UserError, AttributeError):
+        committed = {}
+    origin, _ = _git(root, "config", "--get", "remote.origin.url")
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):
+        user = ""
+    return Lineage(
+        root=root,
+        commit=commit,
+        dirty="unknown" if changed is None else str(bool(changed)).lower(),
+        refusal="" if "not a git repository" in refusal else refusal,
+        experiment=os.environ.get("DVC_EXP_NAME"),
+        source=without_secrets(origin) if origin else root.name,
+        user=user,
+        committed=committed if isinstance(committed, dict) else {},
+    )
+
+
+def described(result, lineage, metrics, names):
+    """What a run says of itself, in Markdown: what it is, its numbers beside the commit's, how to get it back.
+
+    Args:
+        result: see `bridge.results.Result`.
+        lineage: see `Lineage`.
+        metrics: of the result, by name.
+        names: of the DVC experiments that had it.
+    """
+    before, changed = lineage.committed_metrics(result), lineage.changed(result)
+    commit = lineage.commit[:7] if lineage.commit else None
+    lines = [f"Result{f' {result.run}' if result.run else ''} of the DVC pipeline in {lineage.source}", ""]
+    lines += [f"| | here | {f'commit {commit}' if before else ''} |", "|---|---:|---:|"]
+    rows = {name: (value, before.get(name, "")) for name, value in metrics.items()} | changed
+    lines += [f"| {name} | {_short(value)} | {_short(other)} |" for name, (value, other) in rows.items()]
+    if data := result.dataset():
+        lines += ["", f"Data: {', '.join(f'{path} ({md5})' for path, md5 in data[2].items())}"]
+    if names:
+        lines += ["", f"To get it back: `dvc exp apply {names[0]}`, then `dvc checkout`."]
+    elif commit:
+        with_changes = "with the uncommitted changes of that day, " if lineage.dirty != "false" else ""
+        lines += ["", f"To get it back: `git checkout {commit}`, {with_changes}then `dvc checkout` or `dvc repro`."]
+    return "\n".join(lines)
+
+
+def _short(value):
+    return f"{value:.6g}" if isinstance(value, float) else value
+
+
+def run_name(result, lineage):
+    """What differs from the commit comes first: a list cuts the end off."""
+    changed = [f"{name}={_short(value)}" for name, (value, _) in lineage.changed(result).items()]
+    if lineage.experiment:
+        origin = lineage.experiment
+    elif lineage.commit:
+        origin = lineage.commit[:7] + ("" if lineage.dirty == "false" else f"-dirty-{result.digest[:4]}")
+    else:
+        origin = f"no-git-{result.digest[:4]}"
+    more = [f"and {len(changed) - 4} more"] if len(changed) > 4 else []
+    return " ".join([*changed[:4], *more, *([result.run] if result.run else []), origin])
