@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])  # a folder that is run has itself here
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a folder that is run has only itself there
 
 from bridge.errors import plain_errors
 from bridge.files import project_root, replacing

@@ -1,0 +1,1 @@
+"""Many experiments, on many workers, with Dask."""
