@@ -18,6 +18,7 @@ os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 import colorsys
 import json
+import platform
 import re
 import shutil
 import socket
@@ -29,10 +30,13 @@ from contextlib import chdir, contextmanager, suppress
 from pathlib import Path
 
 import mlflow
+import numpy as np
 from filelock import FileLock
 from mlflow import MlflowClient, MlflowException
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param, RunTag
+from mlflow.models import Model, ModelSignature
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.types import Schema, TensorSpec
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -67,7 +71,13 @@ def publish(results, lineage, store):
         mlflow.set_tracking_uri(store.uri)  # the client is not enough: models:/ is looked up here
         client = MlflowClient(store.uri)
         experiment = _experiment(client, store)
-        return {result.digest: _publish(client, store, experiment, result, lineage) for result in results}
+        order = _published(client, experiment.experiment_id)
+
+        def one(number, result):
+            return result.digest, _publish(client, store, experiment, result, lineage, order + number)
+
+        with ThreadPoolExecutor(AT_ONCE if store.served else 1) as pool:  # a server answers several at once
+            return dict(pool.map(one, range(len(results)), results))
     except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
         reason = " ".join(str(error).replace(store.uri, store.public).split())[:300]
         command = f"python {Path(__file__).parent.relative_to(lineage.root)}"
@@ -177,10 +187,16 @@ def _experiment(client, store):
     return found
 
 
-def _publish(client, store, experiment, result, lineage):
+def _published(client, number):
+    """How many runs were published, as far as the last one knows: the order of colours, and no more."""
+    last = client.search_runs([number], max_results=1, order_by=["attributes.start_time DESC"])
+    return 1 + int(last[0].data.tags.get(ORDER, 0)) if last else 0
+
+
+def _publish(client, store, experiment, result, lineage, order):
     registry = _registry(experiment.name)
     with _alone(client, store, registry, result.digest):
-        run, fresh = _find_or_create(client, experiment.experiment_id, result, lineage)
+        run, fresh = _find_or_create(client, experiment.experiment_id, result, lineage, order)
         run_id, start, tags = run.info.run_id, run.info.start_time, run.data.tags
         new = COMPLETE not in tags
         lost = not artifacts_there(run.info.artifact_uri)
@@ -215,12 +231,10 @@ def _publish(client, store, experiment, result, lineage):
     return {"run_id": run_id, "experiment_id": experiment.experiment_id, "new": new}
 
 
-def _find_or_create(client, number, result, lineage):
+def _find_or_create(client, number, result, lineage, order):
     """The run of a result, and whether it was made just now."""
     if runs := client.search_runs([number], f"tags.`{RESULT}` = '{result.digest}'"):
         return runs[0], False
-    last = client.search_runs([number], max_results=1, order_by=["attributes.start_time DESC"])
-    order = 1 + int(last[0].data.tags.get(ORDER, 0)) if last else 0
     tags = {
         RESULT: result.digest,
         ORDER: str(order),
@@ -255,41 +269,51 @@ def _upload(store, repository, folder):
 
 def _log_model(client, store, run, fresh, result):
     """The trained model as MLflow loads it, once: one that is there was left by a publisher that died."""
-    import numpy as np
-    from mlflow.models import Model, ModelSignature
-    from mlflow.types import Schema, TensorSpec
-
-    number, run_id, settings = run.info.experiment_id, run.info.run_id, result.settings["model"]
+    number, run_id = run.info.experiment_id, run.info.run_id
     models = [] if fresh else client.search_logged_models([number], f"source_run_id = '{run_id}'")
     params = {key: str(value) for key, value in result.params.items()}
     model = models[0] if models else client.create_logged_model(number, result.run or "model", run_id, params=params)
-    signature = None
-    if settings.keys() >= {"inputs", "outputs"}:
-        schemas = [
-            Schema([TensorSpec(np.dtype(kind), tuple(shape))])
-            for kind, shape in (settings["inputs"], settings["outputs"])
-        ]
-        signature = ModelSignature(*schemas)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary, "model")
-        mlflow.pyfunc.save_model(
-            str(folder),
-            mlflow_model=Model(model.artifact_location, run_id, model_uuid=model.model_id, model_id=model.model_id),
-            loader_module=settings["loader"],
-            data_path=str(result.root / settings["file"]),
-            code_paths=[str(result.root / path) for path in settings.get("code", ())] or None,
-            model_config=settings.get("config"),
-            signature=signature,
-            input_example=np.array(settings["example"]) if "example" in settings else None,
-            pip_requirements=[f"mlflow=={mlflow.__version__}", f"numpy=={np.__version__}"],
-        )
-        for cache in folder.rglob("__pycache__"):
-            shutil.rmtree(cache)
-        _upload(store, get_artifact_repository(model.artifact_location), folder)
+    with tempfile.TemporaryDirectory() as folder:
+        _write_model(Path(folder), model, run_id, result)
+        _upload(store, get_artifact_repository(model.artifact_location), Path(folder))
     client.finalize_logged_model(model.model_id, "READY")
     if fresh or not (run.outputs and run.outputs.model_outputs):
         client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
     return model.model_id
+
+
+def _write_model(folder, model, run_id, result):
+    """A model in MLflow's format; `mlflow.pyfunc.save_model` first looks through all packages, for half a second."""
+    settings, python = result.settings["model"], platform.python_version()
+    described = Model(model.artifact_location, run_id, model_uuid=model.model_id, model_id=model.model_id)
+    if settings.keys() >= {"inputs", "outputs"}:
+        tensors = [
+            TensorSpec(np.dtype(kind), tuple(shape)) for kind, shape in (settings["inputs"], settings["outputs"])
+        ]
+        described.signature = ModelSignature(*(Schema([tensor]) for tensor in tensors))
+    if example := settings.get("example"):
+        names = {"artifact_path": "input_example.json", "serving_input_path": "serving_input_example.json"}
+        described.saved_input_example_info = {**names, "type": "ndarray"}
+        (folder / names["artifact_path"]).write_text(json.dumps(example))
+        (folder / names["serving_input_path"]).write_text(json.dumps({"inputs": example}))
+    file = result.root / settings["file"]
+    (folder / "data").mkdir()
+    (shutil.copytree if file.is_dir() else shutil.copy)(file, folder / "data" / file.name)
+    for path in settings.get("code", ()):
+        target = folder / "code" / Path(path).name
+        shutil.copytree(result.root / path, target, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "requirements.txt").write_text(f"mlflow=={mlflow.__version__}\nnumpy=={np.__version__}\n")
+    (folder / "python_env.yaml").write_text(f"python: {python}\ndependencies:\n- -r requirements.txt\n")
+    described.add_flavor(
+        "python_function",
+        loader_module=settings["loader"],
+        python_version=python,
+        data=f"data/{file.name}",
+        code="code",
+        env={"virtualenv": "python_env.yaml"},
+        config=settings.get("config"),
+    )
+    described.save(str(folder / "MLmodel"))
 
 
 def _log_values(client, run_id, start, result, metrics, model):
@@ -337,14 +361,24 @@ def _crown(client, store, registry, run, model, result, metrics, lineage):
     metric, data = result.settings["champion"]["metric"], result.compared_on()
     if metric not in metrics:
         raise UserError(f"mlflow.yaml: champion.metric is {metric}, but the metrics are {', '.join(metrics)}")
-    with _alone(client, store, registry, digest("champion")):
+    own, committed = (f"champion-{of[:8]}" for of in (data, lineage.committed_data(result) or data))
+
+    def aliases():
+        """Those that are there, and whether this model is the best on its data."""
         _make(lambda: client.create_registered_model(registry))
-        aliases = client.get_registered_model(registry).aliases
-        own = f"champion-{data[:8]}"
-        if own in aliases:
-            best = client.get_model_version(registry, aliases[own])
-            better = metrics[metric] > float(best.tags.get(metric, "-inf"))
-        if own not in aliases or better or not _is_active(client, best.run_id):
+        there = client.get_registered_model(registry).aliases
+        if own not in there:
+            return there, True
+        best = client.get_model_version(registry, there[own])
+        better = metrics[metric] > float(best.tags.get(metric, "-inf"))
+        return there, better or not _is_active(client, best.run_id)
+
+    there, best = aliases()
+    if not best and there.get("champion") == there.get(committed, there.get("champion")):
+        return
+    with _alone(client, store, registry, digest("champion")):
+        there, best = aliases()
+        if best:
             found = client.search_model_versions(f"run_id = '{run.info.run_id}'")
             version = (
                 found[0]
@@ -353,17 +387,16 @@ def _crown(client, store, registry, run, model, result, metrics, lineage):
                     registry,
                     f"models:/{model}",
                     run.info.run_id,
-                    {metric: repr(metrics[metric]), "data": data, "run": run.info.run_name},
-                    description=f"{result.run or registry}: {metric} {metrics[metric]:.4g}, run {run.info.run_name}",
+                    {metric: repr(metrics[metric]), "data": data},
+                    description=f"{metric} {metrics[metric]:.4g}: {run.info.run_name}",
                     await_creation_for=0,
                     model_id=model,
                 )
             )
-            aliases[own] = version.version
+            there[own] = version.version
             client.set_registered_model_alias(registry, own, version.version)
-        committed = f"champion-{(lineage.committed_data(result) or data)[:8]}"
-        target = aliases.get(committed) or aliases.get("champion") or aliases[own]
-        if aliases.get("champion") != target:
+        target = there.get(committed) or there.get("champion") or there[own]
+        if there.get("champion") != target:
             client.set_registered_model_alias(registry, "champion", target)
 
 

@@ -6,8 +6,6 @@ import os
 from contextlib import contextmanager, suppress
 
 import numpy as np
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from pipeline import paths
 from pipeline.errors import UserError
@@ -85,6 +83,9 @@ def read_json(path):
 
 def read_yaml(path, advice=RESTORE):
     """What the file holds; errors as of `reading`."""
+    from ruamel.yaml import YAML  # here: where a model is served, there may be none
+    from ruamel.yaml.error import YAMLError
+
     with reading(path, advice):
         try:
             return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
