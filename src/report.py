@@ -21,7 +21,7 @@ from pipeline.files import (
     write_json,
     write_text,
 )
-from pipeline.params import load_params
+from pipeline.params import load_params, used_params
 from spirals.models import MODELS
 
 PACKAGES = ("numpy", "matplotlib", "pillow", "dvc", "mlflow")  # whose versions are told
@@ -213,7 +213,7 @@ def versions(root):
 
 
 def main():
-    report(load_params(paths.ROOT), paths.ROOT)
+    report(used_params(load_params(paths.ROOT), paths.ROOT), paths.ROOT)
     print(f"the results on one page -> {paths.REPORT_PAGE}, {paths.REPORT}")
 
 

@@ -15,6 +15,7 @@ from ruamel.yaml.reader import ReaderError
 
 from pipeline import paths
 from pipeline.errors import UserError
+from pipeline.files import read_yaml
 from spirals.models import MODELS
 
 MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container (Linux, cgroup v2), in bytes
@@ -108,6 +109,24 @@ def load_params(root):
     params = _checked(Params, _parsed(text))
     _check_memory(params)
     return params
+
+
+def used_params(params, root):
+    """The parameters that the results were made with, as dvc.lock has them: a stage may be frozen, and its result old.
+
+    Args:
+        params: those that are in params.yaml now.
+        root: folder of dvc.lock; where there is none, they are taken to be these.
+    """
+    if not (root / paths.LOCK).exists():
+        return params
+    stages = (read_yaml(root / paths.LOCK, "Delete it and run dvc repro") or {}).get("stages", {})
+    sections = msgspec.to_builtins(params)
+    for stage in ("generate", *(f"train@{name}" for name in MODELS)):
+        for section, used in stages.get(stage, {}).get("params", {}).get(str(paths.PARAMS), {}).items():
+            if isinstance(used, dict):
+                sections[section] = {key: used.get(key, value) for key, value in sections[section].items()}
+    return msgspec.convert(sections, Params)
 
 
 def _parsed(text):
