@@ -143,7 +143,7 @@ def read_published(root):
     published = read_yaml(root / paths.PUBLISHED_PARAMS)
     with reading(root / paths.PUBLISHED_PARAMS, RESTORE):
         published = {section: dict(values) for section, values in published.items()}
-    losses = {name: {} for name in published["accuracy"]}
+        losses = {name: {} for name in published["accuracy"]}
     with reading(root / paths.PUBLISHED, RESTORE):
         for row in csv.DictReader((root / paths.PUBLISHED).read_text(encoding="utf-8").splitlines()):
             losses[row["model"]][int(row["iteration"])] = f"{float(row['loss']):f}"

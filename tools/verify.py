@@ -10,12 +10,15 @@ the runs are published: it must not outlive the database that holds them.
 
 import hashlib
 import re
+import sys
+from pathlib import Path
 
-from spirals.store import configured_store
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from pipeline import paths
-from pipeline.errors import plain_errors
-from pipeline.params import load_params
+from bridge.store import configured_store  # noqa: E402
+from pipeline import paths  # noqa: E402
+from pipeline.errors import plain_errors  # noqa: E402
+from pipeline.params import load_params  # noqa: E402
 
 
 def remove_spoiled(cache):

@@ -67,7 +67,7 @@ def reading(path, advice=REMAKE):
     try:
         yield
     except (OSError, ValueError, ArithmeticError, RecursionError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
+        reason = getattr(error, "strerror", None) or error  # Pillow's have words of their own
     except (LookupError, TypeError, AttributeError):
         reason = "it has not the parts that it must have"
     else:

@@ -1,6 +1,6 @@
 """Runs a grid of DVC experiments on many workers, with Dask, and shows what came of it.
 
-    python src/sweep.py width -S train_mlp.hidden_units=20,100,400 -S train_mlp.l2=0.001,0.01 --seeds 5
+    python src/sweep width -S train_mlp.hidden_units=20,100,400 -S train_mlp.l2=0.001,0.01 --seeds 5
 
 Each is an ordinary DVC experiment of the last commit, named after the sweep and its own values.
 The same command, given again, runs only what is missing. See docs/cluster.md.
@@ -13,22 +13,27 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-import sweepworker
 from ruamel.yaml import YAML
-from spirals.results import INPUTS
-from spirals.store import configured_store, without_secrets
 from tqdm import tqdm
 
-from pipeline import paths
-from pipeline.errors import UserError, plain_errors
-from pipeline.files import write_text
-from pipeline.params import load_params
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-SEEDED = ("train_linear.seed", "train_mlp.seed")  # what --seeds sets: the first weights of both models
+import worker  # noqa: E402
+
+from bridge.store import without_secrets  # noqa: E402
+from pipeline import paths  # noqa: E402
+from pipeline.errors import UserError, plain_errors  # noqa: E402
+from pipeline.files import write_text  # noqa: E402
+from pipeline.params import load_params  # noqa: E402
+from spirals.models import MODELS  # noqa: E402
+
+SEEDED = tuple(f"train_{name}.seed" for name in MODELS)  # what --seeds sets: the first weights of all models
+INPUTS = ("src", "params.yaml", "dvc.yaml")  # what the workers take from the last commit
 TABLES = Path("reports/sweeps")
 
 
@@ -115,11 +120,11 @@ def cluster_job(rev, address):
     address = address or _output("git", "remote", "get-url", "origin")
     if not address:
         raise UserError("the workers clone from and push to a Git repository that all of them reach: give it by --repo")
-    store = configured_store()
-    if store.file:
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not uri or uri.startswith("sqlite:"):
         raise UserError(
             "the workers of a cluster need an MLflow server: start one that all of them reach,"
-            f" and set MLFLOW_TRACKING_URI to its address, http://...; it is {store.public} now"
+            f" and set MLFLOW_TRACKING_URI to its address, http://...; it is {uri or 'not set'} now"
         )
     remote = _output("dvc", "config", "--project", "core.remote")
     if not remote and not _output("dvc", "config", "--project", "cache.dir"):
@@ -176,7 +181,7 @@ def connected(scheduler, workers):
         except (OSError, ValueError) as error:
             raise UserError(f"no scheduler answers at {scheduler}: {error}") from None
         with client:
-            client.upload_file(sweepworker.__file__)
+            client.upload_file(worker.__file__)
             yield client
         return
     with (
@@ -200,7 +205,7 @@ def run_all(client, todo, job, bar):
     Args:
         client: of Dask.
         todo: by name of the experiment, its values.
-        job: see `sweepworker.run_experiment`.
+        job: see `worker.run_experiment`.
         bar: of tqdm.
 
     Returns:
@@ -226,7 +231,7 @@ def run_all(client, todo, job, bar):
         while running or (todo and not stopped):
             while todo and not stopped and len(running) < max(1, sum(client.nthreads().values())):
                 name, values = todo.pop(0)
-                running[client.submit(sweepworker.run_experiment, name, values, job, pure=False)] = name
+                running[client.submit(worker.run_experiment, name, values, job, pure=False)] = name
             bar.set_postfix(running=len(running), failed=len(failed))
             try:
                 done, _ = wait(list(running), timeout=1, return_when="FIRST_COMPLETED")
@@ -248,7 +253,7 @@ def run_all(client, todo, job, bar):
 
 def report(sweep, experiments, swept, refs, failed):
     """Writes the table and, if a parameter has several values, the picture; returns their paths."""
-    from spirals.sweepreport import draw, tabulate
+    from summary import draw, tabulate
 
     table = tabulate(experiments, refs, failed)
     files = [TABLES / f"{sweep}.csv"]

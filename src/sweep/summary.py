@@ -1,5 +1,6 @@
 """The table of a sweep, and its picture."""
 
+import itertools
 import json
 import subprocess
 
@@ -8,11 +9,13 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from ruamel.yaml import YAML
 
-from spirals import figures, paths
+from pictures import figures
+from pipeline import paths
 from spirals.models import MODELS
 
 PANELS = {"train_loss": "loss", "test_accuracy": "accuracy on fresh points"}
 MOST_LINES = 8  # told apart by colour
+STYLES = ("-", "--", ":", "-.")  # of the models
 
 
 def tabulate(experiments, refs, failed):
@@ -24,17 +27,16 @@ def tabulate(experiments, refs, failed):
         failed: by name, the reason.
 
     Returns:
-        Data frame with the experiment, its values, the metrics of both models, and `failed`.
+        Data frame with the experiment, its values, the metrics of all models, and `failed`.
     """
     rows = []
     for name, values in experiments.items():
         row = {"experiment": name} | {key: YAML(typ="safe").load(value) for key, value in values.items()}
-        if name in refs:
+        for model in MODELS if name in refs else ():
             shown = subprocess.run(
-                ["git", "show", f"{refs[name]}:{paths.METRICS}"], cwd=paths.ROOT, capture_output=True, check=True
+                ["git", "show", f"{refs[name]}:{paths.metrics(model)}"], cwd=paths.ROOT, capture_output=True, check=True
             )
-            for model, metrics in json.loads(shown.stdout).items():
-                row |= {f"{model}.{metric}": value for metric, value in metrics.items()}
+            row |= {f"{model}.{metric}": value for metric, value in json.loads(shown.stdout)[model].items()}
         rows.append(row | {"failed": failed.get(name)})
     table = pd.DataFrame(rows)
     return table[[column for column in table if column != "failed"] + ["failed"]]
@@ -48,7 +50,8 @@ def draw(path, table, swept):
         table: see `tabulate`.
         swept: keys of the parameters that have several values.
     """
-    models = [model for model in MODELS if any(not key.startswith("train_") or model in key for key in swept)]
+    shared = not all(key.startswith("train_") for key in swept)
+    models = [model for model in MODELS if shared or any(key.startswith(f"train_{model}.") for key in swept)]
     with rc_context(figures.STYLE):
         figure = Figure(figsize=(figures.PANEL * len(swept), 7.2), layout="constrained")
         axes = figure.subplots(2, len(swept), sharex="col", sharey="row", squeeze=False)
@@ -61,7 +64,7 @@ def draw(path, table, swept):
                 for line, (values, group) in enumerate(groups):
                     color = figures.PALETTE[line] if colored else figures.PALETTE[-1]
                     words = ", ".join(f"{o.partition('.')[2]} {v:g}" for o, v in zip(others, values, strict=True))
-                    for model, style in zip(models, ("-", "--"), strict=False):
+                    for model, style in zip(models, itertools.cycle(STYLES)):
                         spread = group.groupby(key)[f"{model}.{metric}"].agg(["min", "median", "max"])
                         name = " ".join(filter(None, [model if len(models) > 1 else "", words]))
                         ax.plot(spread.index, spread["median"], style, marker="o", ms=4, color=color, label=name)
