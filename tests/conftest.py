@@ -8,22 +8,39 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline.params import load_params
+from evaluate import evaluate
+from generate import generate
+from pipeline.params import Train, load_params
+from spirals.models import MODELS
+from train import train_model
 
 ROOT = Path(__file__).resolve().parents[1]
+CLASSES = load_params(ROOT).generate.classes
 
 # A shell starts a job in the background with Ctrl-C ignored, and every child inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+
+def widths(name):
+    """The parameters of a model that others have not: the sizes of its hidden layers."""
+    section = getattr(load_params(ROOT), f"train_{name}")
+    return [key for key in section.__struct_fields__ if key not in Train.__struct_fields__]
+
+
+def for_every_model(units=None, **values):
+    """Changes of the parameters: values that every model gets, and the size of every hidden layer."""
+    changes = {f"train_{name}.{key}": value for name in MODELS for key, value in values.items()}
+    return changes | {f"train_{name}.{key}": units for name in MODELS if units for key in widths(name)}
+
+
 # Small enough for many pipelines in one test.
 SMALL = {
-    "train_linear.iterations": 20,
-    "train_mlp.iterations": 50,
-    "train_mlp.hidden_units": 8,
+    **for_every_model(units=8, iterations=50),
     "evaluate.points_per_class": 20,
     "plot.grid": 40,
     "plot.dpi": 60,
@@ -54,6 +71,26 @@ def set_params(root, changes):
         section, name = key.split(".")
         content[section][name] = value
     yaml.dump(content, path)
+
+
+def run_to_metrics(root, changes):
+    """Runs the stages up to evaluate in this process, with the small parameters and these changes; returns them all."""
+    shutil.copy(ROOT / "params.yaml", root)
+    set_params(root, {**SMALL, **changes})
+    params = load_params(root)
+    generate(params, root)
+    for name in MODELS:
+        train_model(name, getattr(params, f"train_{name}"), root)
+        evaluate(name, params, root)
+    return params
+
+
+def layers(weights, X):
+    """What each layer of a model gives before its ReLU, by NumPy's own product; the last are the scores."""
+    values, given = [*weights.values()], []
+    for W, b in zip(values[::2], values[1::2], strict=True):
+        given.append((np.maximum(0, given[-1]) if given else X) @ W + b)
+    return given
 
 
 class Checkout:

@@ -1,58 +1,76 @@
-"""dvc.yaml says what the scripts really need, so that a cache hit is never stale."""
+"""dvc.yaml says what the scripts really need, so that a cache hit is never stale; and the rooms of src/ keep apart."""
 
-import ast
-from pathlib import Path
+import subprocess
+import sys
 
 import pytest
 from ruamel.yaml import YAML
+from sources import ROOT, SRC, closure, imported, room, stages
 
-ROOT = Path(__file__).resolve().parents[1]
-STAGES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
+from spirals.models import MODELS
+
+STAGES = stages()
+SCRIPTS = sorted(SRC.glob("*.py"))
+
+# What a file may import of ours, by the folder that it lies in.
+MAY_IMPORT = {
+    "spirals": set(),
+    "pipeline": {"spirals"},
+    "pictures": {"spirals", "pipeline"},
+    "bridge": set(),
+    "sweep": {"spirals", "pipeline", "pictures", "bridge"},
+    "compare": {"spirals", "pipeline", "pictures", "bridge"},
+}
+OF_A_SCRIPT = {"spirals", "pipeline", "pictures"}
 
 
-def imported(path):
-    """Our own modules that a file imports, wherever in it the import stands."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        else:
-            continue
-        for name in names:
-            found = ROOT / "src" / (name.replace(".", "/") + ".py")
-            if found.exists():
-                yield found
+def test_every_model_has_its_stages():
+    for stage in ("train", "evaluate", "plot"):
+        assert [name for name in STAGES if name.startswith(f"{stage}@")] == [f"{stage}@{model}" for model in MODELS]
 
 
-def closure(path):
-    """The file, and everything of ours that it imports, directly or not."""
-    todo, seen = [path], set()
-    while todo:
-        file = todo.pop()
-        if file not in seen:
-            seen.add(file)
-            todo.extend(imported(file))
-    return seen
+@pytest.mark.xfail(reason="dvc.lock is that of the old layout", strict=False)
+def test_the_lock_knows_no_other_stages():
+    locked = YAML(typ="safe").load((ROOT / "dvc.lock").read_text())["stages"]
+    assert {*locked} <= {*STAGES}, "DVC keeps what it knows of a stage that is gone"
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_deps_are_the_import_closure(stage):
-    script = ROOT / STAGES[stage]["cmd"].split()[1]
-    needed = {str(path.relative_to(ROOT)) for path in closure(script)}
+    python, apart, script = STAGES[stage]["cmd"].split()[:3]
+    assert (python, apart) == ("python", "-E"), "no variable of the user's changes what is imported"
+    path = ROOT / script
+    needed = {room(file) for file in closure(path / "__main__.py" if path.is_dir() else path)}
     if stage == "track":
         # MLflow runs this file, in the model's process; nothing imports it.
-        needed |= {str(path.relative_to(ROOT)) for path in closure(ROOT / "src/spirals/served.py")}
+        needed |= {room(file) for file in closure(SRC / "pipeline/served.py")}
     declared = {dep for dep in STAGES[stage]["deps"] if dep.startswith("src/")}
     assert declared == needed
 
 
 def test_data_is_handed_on_only_as_declared():
-    """What a stage depends on is either a source or what an earlier stage writes."""
-    written = set()
+    """What a stage depends on is a source, or what an earlier stage writes, or a folder of that."""
+    written = []
     for stage in STAGES.values():
         for dep in stage["deps"]:
-            assert dep.startswith(("src/", "reference/")) or dep in written or dep == "requirements.lock", dep
+            source = dep.startswith(("src/", "reference/")) or dep in ("reference", "requirements.lock", "mlflow.yaml")
+            assert source or any(f"{out}/".startswith(f"{dep}/") for out in written), dep
         for kind in ("outs", "metrics", "plots"):
             for entry in stage.get(kind, []):
-                written.update(entry if isinstance(entry, dict) else [entry])
+                written += entry if isinstance(entry, dict) else [entry]
+
+
+@pytest.mark.parametrize("path", sorted(SRC.rglob("*.py")), ids=lambda path: str(path.relative_to(SRC)))
+def test_a_file_imports_only_what_its_folder_may(path, request):
+    if path.parent.name == "bridge":
+        request.applymarker(pytest.mark.xfail(reason="it is being written anew", strict=False))
+    folder = path.relative_to(SRC).parts[0]
+    allowed = OF_A_SCRIPT if path in SCRIPTS else MAY_IMPORT[folder] | {folder}
+    assert {found.relative_to(SRC).parts[0] for found in imported(path)} <= allowed
+
+
+def test_what_python_or_a_killed_process_leaves_is_no_dependency():
+    names = ["src/spirals/__pycache__/data.cpython-311.pyc", "data/mlp/.weights.1.json", "src/spirals/data.py"]
+    command = [sys.executable, "-m", "dvc", "check-ignore", *names]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.split() == names[:2], done.stderr

@@ -1,46 +1,45 @@
 """The pictures show what the files say: looked at as pixels, and as what Matplotlib was told to draw."""
 
+import shutil
+
+import msgspec
 import numpy as np
 import pytest
-from conftest import ROOT, SMALL, set_params
+from conftest import CLASSES, ROOT, SMALL, for_every_model, layers, run_to_metrics
 from PIL import Image
 
+import report
 from evaluate import evaluate
-from generate import generate
-from pipeline.files import read_curve, read_json, read_points, read_weights
-from pipeline.params import load_params
+from pictures import figures, movie
+from pipeline import paths
+from pipeline.files import read_curve, read_json, read_points, read_weights, write_csv
+from pipeline.params import Plot, load_params
 from plot import plot
-from spirals import figures, movie, paths
 from spirals.models import MODELS
 from spirals.training import SNAPSHOTS
 from train import train_model
 
-FIGURES = {
-    "boundaries.png": (10.4, 5.6),
-    "boundary_linear.png": (5.2, 5.6),
-    "boundary_mlp.png": (5.2, 5.6),
-    "confusions.png": (10.4, 4.6),
+# Inches; a figure of all models has a panel for each.
+OF_A_MODEL = {"boundary.png": (5.2, 5.6), "loss.png": (5.2, 3.8)}
+OF_ALL = {
+    "boundaries.png": (5.2 * len(MODELS), 5.6),
+    "confusions.png": (5.2 * len(MODELS), 4.6),
     "data.png": (5.2, 5.6),
-    "loss_linear.png": (5.2, 3.8),
-    "loss_mlp.png": (5.2, 3.8),
-    "losses.png": (10.4, 3.8),
+    "losses.png": (5.2 * len(MODELS), 3.8),
 }
 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """A folder with everything from the points to the figures, of a net that has learnt something."""
+    """A folder with everything from the points to the figures, of models that have learnt something."""
     root = tmp_path_factory.mktemp("drawn")
-    (root / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
-    set_params(root, {**SMALL, "train_mlp.iterations": 400, "train_mlp.hidden_units": 30})
-    params = load_params(root)
-    generate(params.generate, root)
-    for name in ("linear", "mlp"):
-        train_model(name, getattr(params, f"train_{name}"), root)
-    evaluate(params, root)
+    learnt = for_every_model(units=30, iterations=400, weight_scale=0.5, learning_rate=0.2)
+    params = run_to_metrics(root, learnt)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("plot.FRAME_CELLS", 60)  # a third of the time
-        plot(params.plot, root)
+        for name in MODELS:
+            plot(name, params.plot, root)
+    report.report(params, root)
     return root
 
 
@@ -53,30 +52,25 @@ def kept(monkeypatch):
 
 
 def test_every_figure_is_there_in_its_size(drawn):
-    names = {path.name for path in (drawn / paths.FIGURES).iterdir()}
-    assert names == {*FIGURES, "learning.gif"}
-    for name, inches in FIGURES.items():
-        with Image.open(drawn / paths.FIGURES / name) as image:
+    wanted = {paths.FIGURES / name: inches for name, inches in OF_ALL.items()}
+    wanted |= {paths.MODELS / model / name: inches for model in MODELS for name, inches in OF_A_MODEL.items()}
+    there = {path.relative_to(drawn) for path in (drawn / "reports").rglob("*.png") if path.parent.name != "frames"}
+    assert there == {*wanted}
+    for path, inches in wanted.items():
+        with Image.open(drawn / path) as image:
             assert image.size == tuple(round(side * SMALL["plot.dpi"]) for side in inches)
             edge = np.asarray(image.convert("RGB"))[[0, -1]]
             assert (edge == 255).all(), "white all around: for a dark page"
 
 
-def test_the_slider_has_one_scale_for_both_models(drawn):
+def test_the_slider_has_one_scale_for_all_models(drawn):
     percents = [f"{permille // 10:03}" for permille in SNAPSHOTS if permille % 10 == 0]
     assert percents[0] == "000" and percents[-1] == "100"
-    for name in ("linear", "mlp"):
-        assert sorted(path.stem for path in (drawn / f"data/frames/{name}").iterdir()) == percents
+    for name in MODELS:
+        assert sorted(path.stem for path in (drawn / paths.MODELS / name / "frames").iterdir()) == percents
 
 
-def scores_of(weights, X):
-    """Of either model, by NumPy's own product."""
-    if "W2" in weights:
-        return np.maximum(0, X @ weights["W"] + weights["b"]) @ weights["W2"] + weights["b2"]
-    return X @ weights["W"] + weights["b"]
-
-
-@pytest.mark.parametrize("name", ["linear", "mlp"])
+@pytest.mark.parametrize("name", MODELS)
 def test_a_frame_has_the_tint_of_the_class_that_the_model_predicts_there(drawn, name):
     X, _ = read_points(drawn / paths.DATA)
     lim = 1.1 * np.abs(X).max()
@@ -85,14 +79,14 @@ def test_a_frame_has_the_tint_of_the_class_that_the_model_predicts_there(drawn, 
     assert pixels.shape == (side, side, 3)
     row, column = map(np.ravel, np.mgrid[4:side:9, 4:side:9])
     at = np.stack([(column + 0.5) / side * 2 * lim - lim, lim - (row + 0.5) / side * 2 * lim], axis=1)
-    scores = scores_of(read_weights(drawn / paths.weights(name), 3), at)
+    scores = layers(read_weights(drawn / paths.weights(name), name, CLASSES), at)[-1]
     ordered = np.sort(scores, axis=1)
     sure = ordered[:, -1] - ordered[:, -2] > 0.3
     free = np.min(np.linalg.norm(at[:, None] - X, axis=2), axis=1) > 0.05
     looked_at = sure & free
-    assert looked_at.sum() > 500 and len(set(np.argmax(scores, axis=1)[looked_at])) == 3
+    assert looked_at.sum() > 500 and len(set(np.argmax(scores, axis=1)[looked_at])) == CLASSES
     ink = 1 - pixels[row, column][looked_at]
-    class_ink = 1 - figures.class_colors(3)
+    class_ink = 1 - figures.class_colors(CLASSES)
     cosine = (ink / np.linalg.norm(ink, axis=1)[:, None]) @ (class_ink / np.linalg.norm(class_ink, axis=1)[:, None]).T
     assert (np.argmax(cosine, axis=1) == np.argmax(scores, axis=1)[looked_at]).all()
 
@@ -118,11 +112,12 @@ def test_a_line_only_between_regions():
     assert dark.size and abs(dark.mean() + 0.5 - movie.SIDE / 2) < 1 and dark.size <= 3
 
 
-def test_the_moving_picture(drawn):
-    snapshots = read_json(drawn / paths.snapshots("mlp"))
+@pytest.mark.parametrize("name", MODELS)
+def test_the_moving_picture(drawn, name):
+    snapshots = read_json(drawn / paths.snapshots(name))
     iterations = sorted({snapshot["iteration"] for snapshot in snapshots})
     frames, times = [], []
-    with Image.open(drawn / paths.LEARNING) as image:
+    with Image.open(drawn / paths.learning(name)) as image:
         assert image.n_frames == len(iterations) > 30
         assert image.size == (movie.WIDTH, movie.HEIGHT) and image.info["loop"] == 0
         for number in range(image.n_frames):
@@ -133,7 +128,7 @@ def test_the_moving_picture(drawn):
 
     # The boundary of the last frame is that of the slider's last step, but for the colours that are merged.
     left, top, side = movie.LEFT, movie.TOP, movie.SIDE
-    slider = np.asarray(Image.open(drawn / paths.frame("mlp", 100)).convert("RGB")).astype(int)
+    slider = np.asarray(Image.open(drawn / paths.frame(name, 100)).convert("RGB")).astype(int)
     there = frames[-1][top : top + side, left : left + side]
     assert np.abs(there - slider).mean() < 2 < np.abs(frames[0][top : top + side, left : left + side] - slider).mean()
 
@@ -147,9 +142,12 @@ def test_the_moving_picture(drawn):
     assert (frames[0][: top - 5] != frames[-1][: top - 5]).any()
 
 
-@pytest.mark.skipif(not (ROOT / paths.LEARNING).exists(), reason="dvc repro has not run yet")
-def test_the_committed_moving_picture_fits_in_a_readme():
-    assert (ROOT / paths.LEARNING).stat().st_size < 1_500_000
+@pytest.mark.parametrize("name", MODELS)
+def test_the_committed_moving_picture_fits_in_a_readme(name):
+    picture = ROOT / paths.learning(name)
+    if not picture.exists():
+        pytest.skip("dvc repro has not run yet")
+    assert picture.stat().st_size < 1_500_000
 
 
 def test_a_region_has_the_colour_of_its_class_and_pales_towards_its_border():
@@ -165,26 +163,31 @@ def test_leads_of_a_class_over_the_best_of_the_others():
     assert leads.T == pytest.approx(np.array([[0.2, -0.2, -0.3], [-0.7, -0.7, 0.7], [0.0, 0.0, -0.2]]))
 
 
-def test_boundaries_say_the_accuracy_and_mark_what_is_wrong(drawn, kept):
-    X, y = read_points(drawn / paths.DATA)
+def test_a_boundary_marks_what_is_wrong(kept):
+    X, y = np.random.RandomState(0).uniform(-1, 1, (300, 2)), np.arange(300) % 3
     right = np.full(300, True)
     right[:30] = False
-    panel = {
-        "name": "mlp",
-        "path": None,
-        "probabilities": np.full((3, 20, 20), np.array([0.2, 0.7, 0.1])[:, None, None]),
-        "predicted": np.where(right, y, (y + 1) % 3),
-        "accuracy": 0.9,
-    }
-    figures.draw_boundaries(None, [panel], X, y, 60)
+    probabilities = np.full((3, 20, 20), np.array([0.2, 0.7, 0.1])[:, None, None])
+    figures.draw_boundary(None, "what it is", probabilities, np.where(right, y, (y + 1) % 3), X, y, 60)
     (ax,) = kept[0].axes
-    assert ax.get_title() == "Two-layer net: 90% of the points right"
+    assert ax.get_title() == "what it is"
     tint = figures.tinted(np.array([0, 1]), np.array([0, 0.5]))[1]
     assert np.asarray(ax.images[0].get_array())[5, 5] == pytest.approx(tint)
     black = [points for points in ax.collections if (points.get_edgecolors()[:1, :3] == 0).all()]
     marked = np.concatenate([points.get_offsets() for points in black])
     assert sorted(map(tuple, marked.tolist())) == sorted(map(tuple, X[~right].tolist()))
     assert [text.get_text() for text in kept[0].legends[0].texts] == ["class 0", "class 1", "class 2", "misclassified"]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_boundary_says_the_accuracy(drawn, kept, name, monkeypatch):
+    monkeypatch.setattr("plot.draw_training", lambda *_: None)
+    plot(name, load_params(drawn).plot, drawn)
+    X, y = read_points(drawn / paths.DATA)
+    scores = layers(read_weights(drawn / paths.weights(name), name), X)[-1]
+    right = np.mean(np.argmax(scores, axis=1) == y)
+    assert 0.4 < right < 1
+    assert kept[0].axes[0].get_title() == f"{MODELS[name].title}: {right:.0%} of the points right"
 
 
 def test_many_points_are_thinned_and_say_so(kept):
@@ -223,27 +226,29 @@ def test_confusions_count_actual_by_row(kept):
 
 def test_confusions_are_counted_from_the_file(drawn, monkeypatch):
     seen = {}
-    for name in ("draw_data", "draw_losses", "draw_boundaries"):
+    for name in ("draw_data", "draw_losses", "side_by_side"):
         monkeypatch.setattr(figures, name, lambda *_: None)
-    monkeypatch.setattr("plot.draw_training", lambda *_: None)
     monkeypatch.setattr(figures, "draw_confusions", lambda path, counts, dpi: seen.update(counts))
-    plot(load_params(drawn).plot, drawn)
-    rows = (drawn / paths.confusion("mlp")).read_text().splitlines()[1:]
-    assert seen["mlp"].tolist() == [[rows.count(f"{a},{p}") for p in range(3)] for a in range(3)]
+    report.draw(60, drawn, {})
+    assert [*seen] == [*MODELS]
+    classes = range(CLASSES)
+    for name in MODELS:
+        rows = (drawn / paths.confusion(name)).read_text().splitlines()[1:]
+        assert seen[name].tolist() == [[rows.count(f"{a},{p}") for p in classes] for a in classes]
 
 
-def test_a_boundary_alone_is_its_panel_of_both(drawn):
-    both = np.asarray(Image.open(drawn / paths.FIGURES / "boundaries.png"))
-    alone = [np.asarray(Image.open(drawn / paths.boundary(name))) for name in ("linear", "mlp")]
-    assert np.array_equal(both, np.concatenate(alone, axis=1)) and not np.array_equal(*alone)
+def test_a_boundary_alone_is_its_panel_of_all(drawn):
+    together = np.asarray(Image.open(drawn / paths.FIGURES / "boundaries.png"))
+    alone = [np.asarray(Image.open(drawn / paths.picture(name, "boundary"))) for name in MODELS]
+    assert np.array_equal(together, np.concatenate(alone, axis=1)) and not np.array_equal(*alone[:2])
 
 
 def test_a_grid_is_the_same_in_any_number_of_steps(drawn, monkeypatch):
-    weights = read_weights(drawn / paths.weights("mlp"), 3)
+    weights = read_weights(drawn / paths.weights("mlp"), "mlp")
     grid = figures.grid_probabilities(MODELS["mlp"], weights, 1.1, 12)
     x1, x2 = np.linspace(-1.1, 1.1, 12)[[7, 2]]
-    scores = np.exp(scores_of(weights, np.array([x1, x2])))
-    assert grid.shape == (3, 12, 12) and grid[:, 2, 7] == pytest.approx(scores / scores.sum())
+    scores = np.exp(layers(weights, np.array([x1, x2]))[-1])
+    assert grid.shape == (CLASSES, 12, 12) and grid[:, 2, 7] == pytest.approx(scores / scores.sum())
     for at_once in (1, 30 * 12 * 5):  # a row, and five
         monkeypatch.setattr(figures, "AT_ONCE", at_once)
         assert np.array_equal(figures.grid_probabilities(MODELS["mlp"], weights, 1.1, 12), grid)
@@ -274,11 +279,14 @@ def assert_nothing_is_cut_or_covered(figure):
 @pytest.mark.parametrize("points, classes", [(20, 3), (20, 4), (500, 8)])
 def test_words_have_room_whatever_the_data(kept, points, classes):
     X, y = np.random.RandomState(0).uniform(-1, 1, (points * classes, 2)), np.arange(points * classes) % classes
-    panel = {"name": "linear", "path": None, "predicted": 0 * y, "accuracy": 1.0}
-    panel["probabilities"] = np.random.RandomState(1).dirichlet(np.ones(classes), (10, 10)).transpose(2, 0, 1)
+    probabilities = np.random.RandomState(1).dirichlet(np.ones(classes), (10, 10)).transpose(2, 0, 1)
     figures.draw_data(None, X, y, 60)
-    figures.draw_boundaries(None, [panel, panel], X, y, 60)
-    figures.draw_confusions(None, {"linear": np.full((classes, classes), points), "mlp": np.eye(classes) * points}, 60)
+    for model in MODELS.values():
+        figures.draw_boundary(None, f"{model.title}: 100% of the points right", probabilities, 0 * y, X, y, 60)
+    for number in (points, 1000 * points):
+        figures.draw_confusions(None, {name: np.full((classes, classes), number) for name in MODELS}, 60)
+        figures.draw_confusions(None, {name: np.eye(classes) * number for name in MODELS}, 60)
+    assert len(kept) == 5 + len(MODELS)
     for figure in kept:
         assert_nothing_is_cut_or_covered(figure)
 
@@ -287,7 +295,8 @@ def test_words_have_room_whatever_the_data(kept, points, classes):
 @pytest.mark.parametrize("loss", [1e-5, 0.3, 123_456.0])
 def test_words_have_room_whatever_the_loss(kept, loss):
     curve = np.stack([np.arange(601) * 10_000, np.linspace(loss, loss / 3, 601), np.ones(601)], axis=1)
-    for curves in ({"linear": curve[:300]}, {"mlp": curve}, {"linear": curve[:300], "mlp": curve}):
+    alone = [{name: some} for name in MODELS for some in (curve, curve[:300])]
+    for curves in (*alone, dict.fromkeys(MODELS, curve), dict.fromkeys(MODELS, curve[:300])):
         figures.draw_losses(None, curves, 60)
         assert_nothing_is_cut_or_covered(kept[-1])
 
@@ -301,16 +310,18 @@ def test_every_class_has_a_look_of_its_own(classes):
 
 def test_many_classes_and_a_short_training_can_be_drawn(tmp_path, monkeypatch):
     """One iteration, 10 classes: all moments are two, and no picture fails."""
-    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
-    changes = {"generate.classes": 10, "generate.points_per_class": 2}
-    set_params(tmp_path, {**SMALL, **changes, "train_mlp.iterations": 1, "train_linear.iterations": 1, "plot.grid": 10})
-    params = load_params(tmp_path)
-    generate(params.generate, tmp_path)
-    for name in ("linear", "mlp"):
-        train_model(name, getattr(params, f"train_{name}"), tmp_path)
-    evaluate(params, tmp_path)
+    X, y = np.random.RandomState(0).uniform(-1, 1, (20, 2)), np.arange(20) % 10
+    write_csv(tmp_path / paths.DATA, paths.DATA_HEADER, [(*x, k) for x, k in zip(X.tolist(), y.tolist(), strict=True)])
+    shutil.copy(tmp_path / paths.DATA, tmp_path / paths.FRESH)
+    params = load_params(ROOT)
     monkeypatch.setattr(figures, "draw_losses", lambda *_: None)  # knows no classes
     monkeypatch.setattr("plot.FRAME_CELLS", 20)
-    plot(params.plot, tmp_path)
-    with Image.open(tmp_path / paths.LEARNING) as image:
-        assert image.n_frames == 2
+    for name in MODELS:
+        section = msgspec.structs.replace(getattr(params, f"train_{name}"), iterations=1)
+        train_model(name, section, tmp_path)
+        evaluate(name, params, tmp_path)
+        plot(name, Plot(grid=10, dpi=60), tmp_path)
+        with Image.open(tmp_path / paths.learning(name)) as image:
+            assert image.n_frames == 2
+    report.draw(60, tmp_path, {})
+    assert (tmp_path / paths.FIGURES / "boundaries.png").exists()

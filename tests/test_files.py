@@ -10,44 +10,43 @@ import subprocess
 import sys
 
 import pytest
-from conftest import SMALL, set_params
+from conftest import CLASSES, run_to_metrics
+from PIL import Image
 from verify import remove_spoiled
 
 from evaluate import evaluate
-from generate import generate
+from pipeline import files, paths
 from pipeline.errors import UserError, plain_errors
 from pipeline.files import read_curve, read_metrics, read_pairs, read_points, read_snapshots, read_weights, write_text
 from pipeline.params import load_params
 from plot import plot
 from report import report
-from spirals import files, paths
+from spirals.models import MODELS
 from train import train_model
 
 CURVE, WEIGHTS, SNAPSHOTS = paths.curve("mlp"), paths.weights("mlp"), paths.snapshots("mlp")
-PAIRS = paths.confusion("mlp")
+PAIRS, METRICS = paths.confusion("mlp"), paths.metrics("mlp")
 READERS = {
     paths.DATA: read_points,
     CURVE: read_curve,
-    PAIRS: lambda path: read_pairs(path, 3),
-    WEIGHTS: lambda path: read_weights(path, 3),
-    SNAPSHOTS: lambda path: read_snapshots(path, "mlp", 3),
-    paths.METRICS: read_metrics,
+    PAIRS: lambda path: read_pairs(path, CLASSES),
+    WEIGHTS: lambda path: read_weights(path, "mlp", CLASSES),
+    SNAPSHOTS: lambda path: read_snapshots(path, "mlp", CLASSES),
+    METRICS: lambda path: read_metrics(path, "mlp"),
 }
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A folder with params.yaml and what the stages up to evaluate write."""
+    """A folder with params.yaml and what the stages up to evaluate write, and pictures."""
     root = tmp_path_factory.mktemp("made")
-    for name in (paths.PARAMS, paths.PUBLISHED, paths.PUBLISHED_PARAMS, paths.REQUIREMENTS):
+    for name in (paths.PUBLISHED, paths.PUBLISHED_PARAMS, paths.REQUIREMENTS):
         (root / name).parent.mkdir(exist_ok=True)
         shutil.copy(paths.ROOT / name, root / name)
-    set_params(root, {**SMALL, "generate.points_per_class": 10, "train_mlp.iterations": 5, "train_mlp.hidden_units": 2})
-    params = load_params(root)
-    generate(params.generate, root)
-    for name in ("linear", "mlp"):
-        train_model(name, getattr(params, f"train_{name}"), root)
-    evaluate(params, root)
+    run_to_metrics(root, {"generate.points_per_class": 10, "train_mlp.iterations": 5, "train_mlp.hidden_units": 2})
+    for name in MODELS:
+        for picture in (paths.picture(name, "boundary"), paths.learning(name)):
+            Image.new("RGB", (1, 1)).save(root / picture)
     return root
 
 
@@ -113,7 +112,10 @@ OF_FILE = {
         "another start": (replaced(b"\n0", b"\n1"), "the iterations must be"),
     },
     PAIRS: {
-        "an unknown class": (replaced(b",0\n", b",3\n"), "the classes must be whole numbers from 0 to 2"),
+        "an unknown class": (
+            replaced(b",0\n", b",%d\n" % CLASSES),
+            f"the classes must be whole numbers from 0 to {CLASSES - 1}",
+        ),
         "a huge class": (replaced(b",0\n", b",1e300\n"), "the classes must be"),
         "half a class": (replaced(b",0\n", b",0.5\n"), "the classes must be"),
     },
@@ -122,8 +124,8 @@ OF_FILE = {
         "null": (lambda content: b"null", "the weights must be"),
         "one missing": (edited(lambda held: {**{key: held[key] for key in ("W", "b", "W2")}}), "the weights must be"),
         "one too many": (edited(lambda held: {**held, "W3": []}), "the weights must be"),
-        "NaN": (edited(lambda held: {**held, "b2": [0, 0, float("nan")]}), "NaN is not a finite number"),
-        "infinity": (edited(lambda held: {**held, "b2": [0, 0, float("inf")]}), "Infinity is not a finite number"),
+        "NaN": (edited(lambda held: {**held, "b2": [float("nan")] * CLASSES}), "NaN is not a finite number"),
+        "infinity": (edited(lambda held: {**held, "b2": [float("inf")] * CLASSES}), "Infinity is not a finite number"),
         "a number too large": (replaced(b'"b": [', b'"b": [1e999, '), "b must be finite numbers"),
         "an integer too large": (replaced(b'"b": [', b'"b": [1' + b"0" * 400 + b", "), "b must be numbers"),
         "null in it": (edited(lambda held: {**held, "b": [None] * 2}), "b must be"),
@@ -132,7 +134,7 @@ OF_FILE = {
         "a wrong width": (edited(lambda held: {**held, "b": [0.0] * 3}), "b must be finite numbers of shape [H]"),
         "a wrong number of axes": (edited(lambda held: {**held, "b": [[0.0, 0.0]]}), "b must be"),
         "another number of classes": (
-            edited(lambda held: {**held, "W2": [[0.0] * 4] * 2, "b2": [0.0] * 4}),
+            edited(lambda held: {**held, "W2": [[0.0] * (CLASSES + 1)] * 2, "b2": [0.0] * (CLASSES + 1)}),
             "W2 must be finite numbers of shape [H, K]",
         ),
         "three coordinates": (edited(lambda held: {**held, "W": [[0.0] * 2] * 3}), "W must be"),
@@ -145,10 +147,10 @@ OF_FILE = {
         "text": (edited(lambda held: held[3].update(accuracy="high")), "accuracy must be finite numbers"),
         "weights that do not fit": (edited(lambda held: held[3]["weights"]["b"].clear()), "b must be"),
     },
-    paths.METRICS: {
-        "a model missing": (edited(lambda held: held.pop("mlp") and None), "it must have linear and mlp"),
-        "a list": (lambda content: b"[]", "it must have linear and mlp"),
-        "a value missing": (edited(lambda held: held["mlp"].pop("train_loss") and None), "every model must have"),
+    METRICS: {
+        "another model": (replaced(b'"mlp"', b'"forest"'), "mlp must have train_accuracy"),
+        "a list": (lambda content: b"[]", "mlp must have"),
+        "a value missing": (edited(lambda held: held["mlp"].pop("train_loss") and None), "mlp must have"),
         "NaN": (edited(lambda held: held["mlp"].update(train_loss=float("nan"))), "NaN is not a finite number"),
         "text": (edited(lambda held: held["mlp"].update(train_loss="low")), "the metrics must be finite numbers"),
         "true": (edited(lambda held: held["mlp"].update(train_loss=True)), "the metrics must be finite numbers"),
@@ -179,11 +181,12 @@ def test_a_spoiled_file_is_named_with_what_to_run(path, kind, spoil, reason, roo
     assert len(message) < 250 and "\n" not in message
 
 
+SHOWN = paths.learning([*MODELS][-1])  # the moving picture that the report shows
 STAGES = {
     "train": (lambda params, root: train_model("mlp", params.train_mlp, root), [paths.DATA]),
-    "evaluate": (evaluate, [paths.DATA, WEIGHTS]),
-    "plot": (lambda params, root: plot(params.plot, root), [paths.DATA, WEIGHTS, CURVE, PAIRS, SNAPSHOTS]),
-    "report": (report, [paths.METRICS]),
+    "evaluate": (lambda params, root: evaluate("mlp", params, root), [paths.DATA, paths.FRESH, WEIGHTS]),
+    "plot": (lambda params, root: plot("mlp", params.plot, root), [paths.DATA, WEIGHTS, CURVE, SNAPSHOTS]),
+    "report": (report, [paths.DATA, CURVE, PAIRS, METRICS, paths.picture("mlp", "boundary"), SHOWN]),
 }
 
 
@@ -204,10 +207,15 @@ def test_a_folder_in_place_of_a_file(root):
 
 def test_weights_of_another_data_set(root):
     """Scripts run by hand, one of them forgotten."""
-    set_params(root, {"generate.classes": 4})
-    generate(load_params(root).generate, root)
-    with pytest.raises(UserError, match=r"^cannot use data/linear.json: W must be finite numbers of shape \[D, K\]"):
-        evaluate(load_params(root), root)
+    text = (root / paths.DATA).read_text()
+    assert text.endswith(f",{CLASSES - 1}\n")
+    (root / paths.DATA).write_text(f"{text[:-2]}{CLASSES}\n")  # one class more
+    params = load_params(root)
+    for name, model in MODELS.items():
+        last = [*model.shapes][-2]
+        told = rf"^cannot use data/{name}/weights.json: {last} must be finite numbers of shape \[., K\]"
+        with pytest.raises(UserError, match=told):
+            evaluate(name, params, root)
 
 
 def told(error):

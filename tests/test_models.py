@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import restatement
+from conftest import widths
 
 from spirals.models import MLP, MODELS, Linear, accuracy, loss, softmax
 from spirals.training import SNAPSHOTS, Diverged, gradient_descent, train
@@ -19,7 +20,9 @@ def problem(shape, seed=3, **settings):
     random = np.random.default_rng(seed)
     X = random.normal(size=(points, inputs))
     y = random.integers(classes, size=points)
-    defaults = dict(seed=5, skip_draws=2, weight_scale=0.5, hidden_units=hidden, learning_rate=0.3, l2=0.02)
+    defaults = dict(seed=5, skip_draws=2, weight_scale=0.5, learning_rate=0.3, l2=0.02)
+    layers = dict.fromkeys(width for name in MODELS for width in widths(name))
+    defaults |= {width: hidden + number for number, width in enumerate(layers)}  # no two are alike
     return X, y, classes, SimpleNamespace(**{**defaults, "iterations": 30, "record_every": 7, **settings})
 
 
@@ -48,14 +51,14 @@ def test_regularization_enters_loss_and_update(model):
     X, y, classes, params = problem(SHAPES[1], iterations=1, l2=0.5)
     weights = model.initialize(X.shape[1], classes, params)
     scores, _ = model.forward(weights, X)
-    penalty = 0.25 * sum(np.sum(value**2) for name, value in weights.items() if name in ("W", "W2"))
+    penalty = 0.25 * sum(np.sum(value**2) for value in weights.values() if value.ndim == 2)
     assert loss(weights, scores, y, 0.5) - loss(weights, scores, y, 0.0) == pytest.approx(penalty)
     without = {name: value.copy() for name, value in weights.items()}
     list(gradient_descent(model, weights, X, y, params))
     start = model.initialize(X.shape[1], classes, params)
     list(gradient_descent(model, without, X, y, SimpleNamespace(**{**vars(params), "l2": 0.0})))
     for name in weights:
-        pull = 0.3 * 0.5 * start[name] if name in ("W", "W2") else 0.0
+        pull = 0.3 * 0.5 * start[name] if start[name].ndim == 2 else 0.0
         np.testing.assert_allclose(without[name] - weights[name], pull, atol=1e-14)
 
 

@@ -8,6 +8,7 @@ from unittest import mock
 import msgspec
 import numpy as np
 import pytest
+from conftest import layers, widths
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
@@ -16,7 +17,7 @@ from generate import generate
 from pipeline import paths
 from pipeline.errors import UserError
 from pipeline.files import read_curve, read_points, read_snapshots, read_weights
-from pipeline.params import Params, load_params
+from pipeline.params import Generate, Params, load_params
 from spirals.models import MODELS, loss, regularized, softmax
 from train import train_model
 
@@ -34,7 +35,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def training(**more):
-    """A section train_linear or train_mlp: any numbers that are allowed, but few iterations."""
+    """The section of a model: any numbers that are allowed, but few iterations."""
     return st.fixed_dictionaries(
         {
             "seed": seeds,
@@ -49,19 +50,17 @@ def training(**more):
     )
 
 
+OF_DATA = {
+    "seed": seeds,
+    "skip_draws": st.integers(0, 100),
+    "points_per_class": st.integers(2, 12),
+    "classes": st.integers(2, 6),
+    "noise": st.floats(0, 10),
+}
 valid = st.fixed_dictionaries(
     {
-        "generate": st.fixed_dictionaries(
-            {
-                "seed": seeds,
-                "skip_draws": st.integers(0, 100),
-                "points_per_class": st.integers(2, 12),
-                "classes": st.integers(2, 6),
-                "noise": st.floats(0, 10),
-            }
-        ),
-        "train_linear": training(),
-        "train_mlp": training(hidden_units=st.integers(1, 10)),
+        "generate": st.fixed_dictionaries({key: OF_DATA[key] for key in Generate.__struct_fields__}),
+        **{f"train_{name}": training(**dict.fromkeys(widths(name), st.integers(1, 10))) for name in MODELS},
         "evaluate": st.fixed_dictionaries({"seed": seeds, "points_per_class": st.integers(2, 5)}),
         "plot": st.fixed_dictionaries({"grid": st.integers(10, 2000), "dpi": st.integers(50, 600)}),
     }
@@ -76,12 +75,12 @@ def trains(content):
 
 
 def run(content, root):
-    """Trains both models, checks what must hold for them, and returns the bytes of every file."""
+    """Trains all models, checks what must hold for them, and returns the bytes of every file."""
     with (root / "params.yaml").open("w", encoding="utf-8") as file:
         YAML().dump(content, file)
     params = load_params(root)
     assert msgspec.to_builtins(params) == content
-    generate(params.generate, root)
+    generate(params, root)
     X, y = read_points(root / paths.DATA)
     assert np.bincount(y).tolist() == [params.generate.points_per_class] * params.generate.classes
     for name, model in MODELS.items():
@@ -92,11 +91,11 @@ def run(content, root):
         except UserError as error:
             assert re.match(rf"the training of {name} diverged: the loss is not finite at iteration \d+", str(error))
             assert not (root / paths.weights(name)).exists()
-            assert (root / f"data/diverged/{name}_workspace.csv").exists()
+            assert (root / f"diverged/{name}_workspace.csv").exists()
             continue
         assert read_curve(root / paths.curve(name)).tolist() == [list(row) for row in curve]
         assert curve[-1][0] == section.iterations
-        weights = read_weights(root / paths.weights(name), params.generate.classes)
+        weights = read_weights(root / paths.weights(name), name, params.generate.classes)
         assert len(read_snapshots(root / paths.snapshots(name), name, params.generate.classes)) == 57
         probabilities = softmax(model.forward(weights, X)[0])
         assert (probabilities >= 0).all()
@@ -113,7 +112,7 @@ def check_gradient(model, weights, X, y, section):
     """
     random = np.random.default_rng(section.seed)
     point = {name: random.normal(size=value.shape) for name, value in weights.items()}
-    if "W2" in point and np.abs(X @ point["W"] + point["b"]).min() < 1e-4:
+    if any(np.abs(hidden).min() < 1e-4 for hidden in layers(point, X)[:-1]):
         return
     direction = {name: random.normal(size=value.shape) for name, value in weights.items()}
     l2 = min(section.l2, 1.0)

@@ -17,7 +17,7 @@ PUBLISHED = list(csv.DictReader((ROOT / "reference" / "published.csv").read_text
     ("model", "rows", "accuracy"), [("linear", 20, "0.49"), pytest.param("mlp", 10, "0.98", marks=pytest.mark.slow)]
 )
 def test_published_losses(model, rows, accuracy, params, tmp_path):
-    generate(params.generate, tmp_path)
+    generate(params, tmp_path)
     losses = {}
     last = train_model(model, getattr(params, f"train_{model}"), tmp_path, lambda *event: losses.update([event]))[-1]
     published = {int(row["iteration"]): row["loss"] for row in PUBLISHED if row["model"] == model}
@@ -30,7 +30,7 @@ def test_data_is_the_case_study_s(params, tmp_path):
     """Against NumPy's own stream, sine and cosine: the last bit may differ, no more."""
     import numpy as np
 
-    generate(params.generate, tmp_path)
+    generate(params, tmp_path)
     X, y = read_points(tmp_path / "data" / "spirals.csv")
     randn = np.random.RandomState(0).standard_normal
     for j in range(3):

@@ -3,6 +3,7 @@
 import base64
 import csv
 import io
+import json
 import re
 from html.parser import HTMLParser
 
@@ -16,26 +17,40 @@ from pipeline.errors import UserError
 from pipeline.files import write_csv, write_json
 from pipeline.params import load_params
 from report import PACKAGES, read_published, report, versions
+from spirals.models import MODELS
 
 PUBLISHED = list(csv.DictReader((ROOT / "reference/published.csv").read_text().splitlines()))
-METRICS = {
-    "linear": {"train_accuracy": 0.4933, "train_loss": 0.7863, "test_accuracy": 0.5287},
-    "mlp": {"train_accuracy": 0.98, "train_loss": 0.2452584, "test_accuracy": 0.9873},
-}
+OF_LINEAR = {"train_accuracy": 0.4933, "train_loss": 0.7863, "test_accuracy": 0.5287}
+OF_MLP = {"train_accuracy": 0.98, "train_loss": 0.2452584, "test_accuracy": 0.9873}
+METRICS = {name: {"linear": OF_LINEAR}.get(name, OF_MLP) for name in MODELS}
+
+
+def row(label, linear, mlp, other=None):
+    """A row of the table of all models; `other` is said of models that the case study has not."""
+    cells = {"linear": linear, "mlp": mlp}
+    return [label, *(cells.get(name, mlp if other is None else other) for name in MODELS)]
 
 
 @pytest.fixture
-def root(tmp_path):
-    """What the report reads, with the published losses as if they had been computed."""
+def root(tmp_path, monkeypatch):
+    """What the report reads, with the published losses as if they had been computed; figures of a pixel or some."""
     (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
-    write_json(tmp_path / paths.METRICS, METRICS)
-    for name in METRICS:
+    for name in MODELS:
+        write_json(tmp_path / paths.metrics(name), {name: METRICS[name]})
         rows = [(int(r["iteration"]), float(r["loss"]), 0.5) for r in PUBLISHED if r["model"] == name]
-        write_csv(tmp_path / paths.curve(name), paths.CURVE_HEADER, rows)
+        write_csv(tmp_path / paths.curve(name), paths.CURVE_HEADER, rows or [(0, 1.1, 0.3), (1000, 0.5, 0.9)])
+        Image.new("RGB", (9, 1)).save(tmp_path / paths.learning(name))
     (tmp_path / paths.FIGURES).mkdir()
-    for number, name in enumerate(["boundaries.png", "confusions.png", "data.png", "learning.gif", "losses.png"]):
+    for number, name in enumerate(["boundaries.png", "confusions.png", "data.png", "losses.png"]):
         Image.new("RGB", (number + 1, 1)).save(tmp_path / paths.FIGURES / name)
+    monkeypatch.setattr("report.draw", lambda *_: None)  # for this see test_figures.py
     return tmp_path
+
+
+def reported(root):
+    """The Markdown of the report."""
+    report(load_params(root), root)
+    return (root / paths.REPORT).read_text()
 
 
 def tables(text):
@@ -45,43 +60,44 @@ def tables(text):
 
 
 def test_published_parameters_have_the_published_numbers_beside_them(root):
-    text = report(load_params(root), root)
+    text = reported(root)
     rows = tables(text)
-    assert ["Right, of the points trained on", "49.3%", "98.0%"] in rows
-    assert ["The same, as published", "49%", "98%"] in rows
-    assert ["Loss after training", "0.786300", "0.245258"] in rows
-    assert ["Right, of 3,000 fresh points", "52.9%", "98.7%"] in rows
+    assert row("Right, of the points trained on", "49.3%", "98.0%") in rows
+    assert row("The same, as published", "49%", "98%", other="") in rows
+    assert row("Loss after training", "0.786300", "0.245258") in rows
+    assert row("Right, of 3,000 fresh points", "52.9%", "98.7%") in rows
     assert "All 30 losses" in text
     titles = {"linear": "Linear softmax classifier", "mlp": "Two-layer net"}
-    for row in PUBLISHED:
-        assert [titles[row["model"]], f"{int(row['iteration']):,}", row["loss"], row["loss"], ""] in rows
+    for said in PUBLISHED:
+        assert [titles[said["model"]], f"{int(said['iteration']):,}", said["loss"], said["loss"], ""] in rows
     assert "the case study's own parameters" in text
+    assert json.loads((root / paths.METRICS).read_text()) == METRICS
 
 
 def test_a_loss_that_differs_is_said(root):
     path = root / paths.curve("mlp")
     path.write_text(path.read_text().replace("0.294946", "0.294947"))
-    text = report(load_params(root), root)
+    text = reported(root)
     assert "29 of the 30 losses" in text
     assert ["Two-layer net", "1,000", "0.294947", "0.294946", "differs"] in tables(text)
 
 
 def test_other_parameters_have_no_published_numbers(root):
     set_params(root, {"train_mlp.hidden_units": 20})
-    text = report(load_params(root), root)
-    assert ["The same, as published", "49%", ""] in tables(text)
+    text = reported(root)
+    assert row("The same, as published", "49%", "") in tables(text)
     assert "All 20 losses" in text and "0.294946" not in text
     assert ["train_mlp.hidden_units", "20", "100"] in tables(text)
 
     set_params(root, {"generate.noise": 0.3})
-    text = report(load_params(root), root)
+    text = reported(root)
     assert "published" not in text and "losses printed" not in text
     assert ["generate.noise", "0.3", "0.2"] in tables(text)
 
 
 def test_what_does_not_change_the_result_is_no_difference(root):
     set_params(root, {"train_mlp.record_every": 1000, "plot.dpi": 60, "evaluate.seed": 5})
-    assert "the case study's own parameters" in report(load_params(root), root)
+    assert "the case study's own parameters" in reported(root)
 
 
 def test_the_published_parameters_are_the_committed_ones(params):
@@ -100,6 +116,7 @@ def test_the_published_parameters_are_the_committed_ones(params):
         (paths.REQUIREMENTS, b"\xff", "can't decode"),
         (paths.PUBLISHED_PARAMS, b"", "it has not the parts"),
         (paths.PUBLISHED_PARAMS, b"generate: [", "while parsing"),
+        (paths.PUBLISHED_PARAMS, b"generate: {}", "it has not the parts"),
         (paths.PUBLISHED_PARAMS, b"\xff", "can't decode"),
         (paths.PUBLISHED, b"", "it must have losses of linear and mlp"),
         (paths.PUBLISHED, b"model,iteration,value\nmlp,0,1.1\n", "it has not the parts"),
@@ -117,11 +134,10 @@ def test_a_broken_file_of_the_repository_is_named(path, content, reason, tmp_pat
         versions(tmp_path), read_published(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["boundaries.png", "learning.gif"])
-def test_a_picture_that_is_cut_off_is_not_shown(name, root):
-    picture = root / paths.FIGURES / name
-    picture.write_bytes(picture.read_bytes()[:-1])
-    with pytest.raises(UserError, match=rf"figures/{name}: it is cut off, or is no picture\. Run make"):
+@pytest.mark.parametrize("picture", [paths.FIGURES / "boundaries.png", paths.learning([*MODELS][-1])], ids=str)
+def test_a_picture_that_is_cut_off_is_not_shown(picture, root):
+    (root / picture).write_bytes((root / picture).read_bytes()[:-1])
+    with pytest.raises(UserError, match=rf"{picture}: it is cut off, or is no picture\. Run make"):
         report(load_params(root), root)
 
 
@@ -139,10 +155,10 @@ class Page(HTMLParser):
 
 
 def test_the_page_holds_everything_and_loads_nothing(root):
-    text = report(load_params(root), root)
+    text = reported(root)
     html = (root / paths.REPORT_PAGE).read_text()
     page = Page(html)
-    wanted = re.findall(r'\((figures/\S+)\)|src="(figures/\S+)"', text)
+    wanted = re.findall(r'\(((?:figures|models)/\S+)\)|src="(figures/\S+)"', text)
     assert len(page.sources) == len(wanted) == page.tags.count("img") == 5
     for source, names in zip(page.sources, wanted, strict=True):
         kind, content = re.fullmatch(r"data:image/(gif|png);base64,(.*)", source).groups()
@@ -163,7 +179,7 @@ def test_the_same_page_twice_with_nothing_of_the_moment(root):
 
 
 def test_versions_are_those_of_the_lock(root):
-    text = report(load_params(root), root)
+    text = reported(root)
     lock = (ROOT / "requirements.lock").read_text()
     for name in ("numpy", "matplotlib", "dvc", "mlflow"):
         version = re.search(rf"{name} ([\d.]+)", text)[1].rstrip(".")

@@ -5,7 +5,8 @@ import re
 from pathlib import Path
 
 import pytest
-from spirals.store import without_secrets
+
+from bridge.store import without_secrets
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))

@@ -10,12 +10,13 @@ from importlib.util import find_spec
 from itertools import product
 
 import pytest
-import sweepworker
+import worker
 from ruamel.yaml import YAML
 from runs import free_port, mlflow_server
 
-import sweep
 from pipeline.errors import UserError
+from spirals.models import MODELS
+from sweep import __main__ as sweep
 
 LIMIT = 600  # seconds for anything that is waited for
 
@@ -32,8 +33,7 @@ class TestGrid:
             f"s-hidden_units={units}-l2={l2}-seed={seed}": {
                 "train_mlp.hidden_units": units,
                 "train_mlp.l2": l2,
-                "train_linear.seed": seed,
-                "train_mlp.seed": seed,
+                **{f"train_{name}.seed": seed for name in MODELS},
             }
             for units, l2, seed in product(["4", "6", "8"], ["0", "0.001"], ["0", "1"])
         }
@@ -65,12 +65,12 @@ class TestGrid:
 
 @pytest.mark.parametrize("command, code", [("true", 0), ("false", 1)])
 def test_guard_hands_on_how_a_command_ended(command, code):
-    with subprocess.Popen([sys.executable, "-c", sweepworker.GUARD, command], stdin=subprocess.PIPE) as guard:
+    with subprocess.Popen([sys.executable, "-c", worker.GUARD, command], stdin=subprocess.PIPE) as guard:
         assert guard.wait(timeout=60) == code
 
 
 def test_nothing_outlives_its_worker():
-    with subprocess.Popen([sys.executable, "-c", sweepworker.GUARD, "sleep", "60"], stdin=subprocess.PIPE) as guard:
+    with subprocess.Popen([sys.executable, "-c", worker.GUARD, "sleep", "60"], stdin=subprocess.PIPE) as guard:
         guard.stdin.close()  # what the kernel does when the worker is killed
         assert guard.wait(timeout=20) != 0, "the guard waits until the command is gone"
 
