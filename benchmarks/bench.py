@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
 from spirals.data import make_spirals  # noqa: E402
-from spirals.models import MLP  # noqa: E402
+from spirals.models import MLP, MODELS  # noqa: E402
 
 BASE = {"points": 100, "hidden": 100, "classes": 3}
 GROWTH = {"points": [100, 1000, 10_000], "hidden": [10, 100, 1000], "classes": [3, 10, 30]}
@@ -38,7 +38,7 @@ OURS, _, LOOP = list(PEERS)[:3]
 OTHERS = {*list(PEERS)[1:], "case study's own script"}  # blue in the chart
 TOLERANCE = 1e-4  # of the loss, relative; a bit in the last place grows to some 1e-6 in 10,000 iterations
 SMALL = {"train_mlp.iterations": 50, "plot.grid": 40, "plot.dpi": 60, "evaluate.points_per_class": 20}
-FEW = {"train_linear.iterations": 5, "train_mlp.iterations": 5}
+FEW = {f"train_{name}.iterations": 5 for name in MODELS}
 
 
 def peers_python():

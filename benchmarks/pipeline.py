@@ -12,6 +12,10 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+import sources  # noqa: E402
+
 LIMIT = 600  # seconds that one command may take
 QUEUED = 8
 
@@ -65,7 +69,7 @@ def change(checkout, changes):
 
 def stages():
     """Names and commands, in the order in which they can run."""
-    return {name: of["cmd"].split() for name, of in YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"].items()}
+    return {name: stage["cmd"].split() for name, stage in sources.stages().items()}
 
 
 def plain(folder, changes):
@@ -78,9 +82,8 @@ def plain(folder, changes):
 def imports(folder):
     """Seconds that Python takes to start and to import each stage's script, by stage."""
     made = clone(folder, {})
-    code = "import sys; sys.path.insert(0, 'src'); import {}"
-    of = {name: Path(command[1]).stem for name, command in stages().items()}
-    return {name: run("python", "-c", code.format(script), cwd=made)[0] for name, script in of.items()}
+    code = "import runpy, sys; sys.path.insert(0, 'src'); runpy.run_path({!r}, run_name='imported')"
+    return {name: run("python", "-c", code.format(command[2]), cwd=made)[0] for name, command in stages().items()}
 
 
 def case_study(folder):

@@ -22,6 +22,7 @@ from pipeline.files import (
     write_text,
 )
 from pipeline.params import load_params, used_params
+from spirals.data import TITLE
 from spirals.models import MODELS
 
 PACKAGES = ("numpy", "matplotlib", "pillow", "dvc", "mlflow")  # whose versions are told
@@ -31,7 +32,7 @@ PAGE = """<!DOCTYPE html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Spirals: the report</title>
+<title>%s: the report</title>
 <style>
 :root { color-scheme: light dark; }
 body { max-width: 52rem; margin: 0 auto; padding: 1rem; font: 1rem/1.5 system-ui, sans-serif;
@@ -54,7 +55,8 @@ def report(params, root):
     text = markdown(params, root, metrics, curves)
     write_text(root / paths.REPORT, text)
     html = MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
-    write_text(root / paths.REPORT_PAGE, PAGE % re.sub('src="([^"]+)"', lambda found: inlined(root, found[1]), html))
+    html = re.sub('src="([^"]+)"', lambda found: inlined(root, found[1]), html)
+    write_text(root / paths.REPORT_PAGE, PAGE % (TITLE, html))
 
 
 def draw(dpi, root, curves):
@@ -101,7 +103,7 @@ def markdown(params, root, metrics, curves):
     if same:
         said = [f"{float(published['accuracy'][name]):.0%}" if name in same else "" for name in MODELS]
         rows.insert(2, ("The same, as published", said))
-    return f"""# Spirals: the report
+    return f"""# {TITLE}: the report
 
 Written by `dvc repro` from the files of the pipeline.
 The whole as one file that opens from disk: `reports/report.html`.
@@ -112,14 +114,14 @@ The whole as one file that opens from disk: `reports/report.html`.
 {losses(curves, published, same)}
 ## Pictures
 
-![The regions of both models, with the points](figures/boundaries.png)
+![The regions of all models, with the points](figures/boundaries.png)
 
 The darker a region, the surer is the model; the lines lie where two classes are equally probable.
 Points with a black edge are misclassified.
 
-![The loss of both models by iteration](figures/losses.png)
+![The loss of all models by iteration](figures/losses.png)
 
-![Confusion matrices of both models on fresh points](figures/confusions.png)
+![Confusion matrices of all models on fresh points](figures/confusions.png)
 
 <img alt="The data set" src="figures/data.png" width="420">
 
@@ -193,7 +195,7 @@ def parameters(params, changed):
         for section in sections
         for key in getattr(params, section).__struct_fields__
     ]
-    told = "The data and both models have the case study's own parameters.\n"
+    told = "The data and the case study's models have the case study's own parameters.\n"
     if changed:
         told = table(["", "here", "case study"], [[key, *values] for key, values in changed.items()])
     return f"""{told}

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from conftest import set_params
+from conftest import CLASSES, for_every_model, set_params, widths
 
 from generate import generate
 from pipeline import params as module
 from pipeline.errors import UserError
 from pipeline.params import load_params
+from spirals.models import MODELS
 from train import train_model
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -188,22 +189,22 @@ def test_missing_file(tmp_path):
 
 
 FEW_POINTS = {"generate.points_per_class": 2, "evaluate.points_per_class": 2}
-TOO_LARGE = {
-    "lower points_per_class, classes or hidden_units": {
-        "generate.points_per_class": 1_000_000,
-        "train_mlp.hidden_units": 100_000,
-    },
-    "lower hidden_units or classes": {**FEW_POINTS, "train_mlp.hidden_units": 100_000},
-    "lower iterations or raise record_every": {"train_linear.iterations": 100_000_000},
-    "lower grid or classes": {**FEW_POINTS, "generate.classes": 100, "plot.grid": 2000},
-}
+MANY_POINTS = {"generate.points_per_class": 1_000_000}
+SIZES = {name: [f"train_{name}.{width}" for width in widths(name)] for name in MODELS if widths(name)}
+RECORDS = {name: {f"train_{name}.iterations": 10**8, f"train_{name}.record_every": 1} for name in MODELS}
+TOO_LARGE = [
+    *(("take fewer points, classes or hidden units", {**MANY_POINTS, **dict.fromkeys(SIZES[n], 1000)}) for n in SIZES),
+    *(("take fewer hidden units or classes", {**FEW_POINTS, **dict.fromkeys(SIZES[n], 100_000)}) for n in SIZES),
+    *(("take fewer iterations, or a larger record_every", RECORDS[name]) for name in MODELS),
+    ("take a smaller grid or fewer classes", {**FEW_POINTS, "plot.grid": 2000}),
+]
 
 
-@pytest.mark.parametrize("advice", TOO_LARGE)
-def test_sizes_that_cannot_fit_are_refused_before_they_are_allocated(advice, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("advice", "changes"), TOO_LARGE)
+def test_sizes_that_cannot_fit_are_refused_before_they_are_allocated(advice, changes, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 2**18}.get)  # 1 GiB
     assert loaded(tmp_path, TEXT)
-    set_params(tmp_path, TOO_LARGE[advice])
+    set_params(tmp_path, changes)
     tracemalloc.start()
     message = refusal(tmp_path, (tmp_path / "params.yaml").read_text())
     peak = tracemalloc.get_traced_memory()[1]
@@ -222,17 +223,19 @@ def test_the_memory_of_a_container_is_the_limit(tmp_path, monkeypatch):
     assert loaded(tmp_path, TEXT)
 
 
-def test_the_estimate_of_memory_is_above_what_training_takes_and_not_far(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", SIZES)
+def test_the_estimate_of_memory_is_above_what_training_takes_and_not_far(name, tmp_path, monkeypatch):
     (tmp_path / "params.yaml").write_text(TEXT)
-    set_params(tmp_path, {"generate.points_per_class": 1000, "train_mlp.iterations": 2, "plot.grid": 10})
-    estimate = 3000 * (400 + 80 * 3 + 32 * 100)
+    changes = {"generate.points_per_class": 1000, "plot.grid": 10, **for_every_model(units=1, iterations=2)}
+    set_params(tmp_path, {**changes, **dict.fromkeys(SIZES[name], 100)})
+    estimate = 1000 * CLASSES * (400 + 80 * CLASSES + 32 * 100 * len(SIZES[name]))
     monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": estimate}.get)
     params = load_params(tmp_path)
     monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": estimate - 1}.get)
     refusal(tmp_path, (tmp_path / "params.yaml").read_text())
     generate(params, tmp_path)
     tracemalloc.start()
-    train_model("mlp", params.train_mlp, tmp_path)
+    train_model(name, getattr(params, f"train_{name}"), tmp_path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert estimate / 4 < peak < estimate

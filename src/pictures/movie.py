@@ -27,7 +27,7 @@ def boundary_pixels(probabilities, points):
     """A boundary, its shading in bands, with the points on it.
 
     Args:
-        probabilities: on the grid of `spirals.figures.grid_probabilities`, array of
+        probabilities: on the grid of `pictures.figures.grid_probabilities`, array of
             shape [K, cells, cells].
         points: see `points_layer`.
 

@@ -199,10 +199,10 @@ def _check_memory(params):
     )
     recorded = sum(train.iterations // train.record_every for _, train in trained)
     needed = {
-        "lower points_per_class, classes or hidden_units": points * (400 + 80 * classes + 32 * hidden),
-        "lower hidden_units or classes": 6000 * weights,  # the snapshots, as numbers and as text
-        "lower iterations or raise record_every": 1000 * recorded,
-        "lower grid or classes": params.plot.grid * params.plot.grid * (300 + 40 * classes),
+        "take fewer points, classes or hidden units": points * (400 + 80 * classes + 32 * hidden),
+        "take fewer hidden units or classes": 6000 * weights,  # the snapshots, as numbers and as text
+        "take fewer iterations, or a larger record_every": 1000 * recorded,
+        "take a smaller grid or fewer classes": params.plot.grid * params.plot.grid * (300 + 40 * classes),
     }
     advice, most = max(needed.items(), key=lambda item: item[1])
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -4,6 +4,8 @@ import numpy as np
 
 from spirals.arithmetic import log_rounded, sin_cos_rounded
 
+TITLE = "Spirals"  # what figures and pages call the data
+
 
 def standard_normal(seed, skip, count):
     """Draws from the normal distribution, the same numbers as NumPy's legacy stream.

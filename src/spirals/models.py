@@ -130,7 +130,7 @@ def _shifted(scores):
 
 
 def loss(weights, scores, y, l2):
-    """Average cross-entropy of the scores, and L2 regularization of W and W2.
+    """Average cross-entropy of the scores, and L2 regularization of the matrices.
 
     L = 1/N sum_i -log p_i(y_i) + l2/2 sum W**2 (case study, "Compute the loss"). The
     logarithm of the probability is taken without the probability, as

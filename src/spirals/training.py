@@ -8,7 +8,7 @@ from spirals.models import accuracy, loss, regularized
 
 # Moments of the training, in thousandths of it, at which the weights are kept: close together
 # at the start, where the boundary moves. All are frames of the moving picture; those at whole
-# per cents are steps of the slider in MLflow, the same for both models.
+# per cents are steps of the slider in MLflow, the same for all models.
 SNAPSHOTS = (*range(10), *range(10, 60, 2), *range(60, 100, 5), *range(100, 150, 10), 150)
 SNAPSHOTS += (200, 250, 300, 400, 500, 600, 800, 1000)
 
@@ -26,7 +26,7 @@ def gradient_descent(model, weights, X, y, params):
     """Trains the weights in place, a step each time the next item is asked for.
 
     Args:
-        model: Linear or MLP.
+        model: one of `spirals.models.MODELS`.
         weights: first weights.
         X: points, array of shape [N, D].
         y: classes, array of shape [N].
