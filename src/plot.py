@@ -39,7 +39,7 @@ def draw_training(name, root, X, y, curve):
         probabilities = figures.grid_probabilities(model, at["weights"], lim, FRAME_CELLS)
         at["pixels"] = movie.boundary_pixels(probabilities, points)
     percents = {at["permille"] // 10: at["iteration"] for at in snapshots if at["permille"] % 10 == 0}
-    images = movie.with_palette([moments[iteration]["pixels"] for iteration in percents.values()], most=256)
+    images = movie.with_palette([movie.frame(moments[iteration]) for iteration in percents.values()], most=256)
     for percent, image in zip(percents, images, strict=True):
         figures.write_image(image, root / paths.frame(name, percent), movie.DPI)
     movie.draw_movie(root / paths.learning(name), name, list(moments.values()), curve)

@@ -15,6 +15,7 @@ from pipeline.files import replacing
 from spirals.models import MODELS
 
 SIDE = 400  # pixels of a boundary along each side
+CAPTION = 32  # pixels: height of the words below it
 DPI = 100  # dots per inch, for the sizes of letters and points
 WIDTH, HEIGHT, LEFT, TOP = 880, 484, 16, 60  # pixels: of the moving picture, and where the boundary lies in it
 BANDS = 5  # steps of shading: smooth shading would take four times the bytes
@@ -105,14 +106,11 @@ def draw_movie(path, name, moments, curve):
         curve: iteration, loss, accuracy, array of shape [points, 3].
     """
     still, place = curve_picture(name, curve)
-    font = ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", 20, layout_engine=ImageFont.Layout.BASIC)
     frames = []
     for moment in moments:
         frame = still.copy()
         frame.paste(Image.fromarray(moment["pixels"]), (LEFT, TOP))
-        draw = ImageDraw.Draw(frame)
-        draw.text((LEFT, TOP - 14), f"iteration {moment['iteration']:,}", "#222222", font, anchor="ls")
-        draw.text((LEFT + SIDE, TOP - 14), f"{moment['accuracy']:.0%} right", "#222222", font, anchor="rs")
+        draw = captioned(frame, moment, (LEFT, TOP - 14))
         column, row = place(moment["iteration"])
         draw.ellipse((column - 6, row - 6, column + 6, row + 6), MODEL_COLORS[name], "#222222", 2)
         frames.append(np.asarray(frame))
@@ -120,6 +118,23 @@ def draw_movie(path, name, moments, curve):
     milliseconds = [6 * TURN, *[TURN] * (len(frames) - 2), HOLD]
     with replacing(path) as temporary:
         first.save(temporary, save_all=True, append_images=others, duration=milliseconds, loop=0, optimize=True)
+
+
+def captioned(image, moment, place):
+    """Writes the moment's iteration and accuracy, as wide as a boundary, from a place (column, row) on the baseline."""
+    font = ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", 20, layout_engine=ImageFont.Layout.BASIC)
+    draw = ImageDraw.Draw(image)
+    draw.text(place, f"iteration {moment['iteration']:,}", "#222222", font, anchor="ls")
+    draw.text((place[0] + SIDE, place[1]), f"{moment['accuracy']:.0%} right", "#222222", font, anchor="rs")
+    return draw
+
+
+def frame(moment):
+    """A moment as a picture of its own: the boundary, and below it the words."""
+    image = Image.new("RGB", (SIDE, SIDE + CAPTION), "white")
+    image.paste(Image.fromarray(moment["pixels"]))
+    captioned(image, moment, (0, SIDE + CAPTION - 10))
+    return np.asarray(image)
 
 
 def curve_picture(name, curve):
