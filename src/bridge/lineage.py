@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bridge.errors import UserError
-from bridge.files import digest, flat, read
+from bridge.files import digest, flat, main_checkout, read
 from bridge.results import _named
 from bridge.settings import FILE
 from bridge.store import without_secrets
@@ -98,7 +98,7 @@ def load_lineage(pipeline, root):
         dirty="unknown" if changed is None else str(bool(changed)).lower(),
         refusal="" if "not a git repository" in refusal else refusal,
         experiment=os.environ.get("DVC_EXP_NAME"),
-        source=without_secrets(origin) if origin else root.name,
+        source=without_secrets(origin) if origin and ":" in origin else main_checkout(root).name,
         user=user,
         committed=committed if isinstance(committed, dict) else {},
     )

@@ -17,6 +17,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 import colorsys
+import itertools
 import json
 import platform
 import re
@@ -71,13 +72,13 @@ def publish(results, lineage, store):
         mlflow.set_tracking_uri(store.uri)  # the client is not enough: models:/ is looked up here
         client = MlflowClient(store.uri)
         experiment = _experiment(client, store)
-        order = _published(client, experiment.experiment_id)
+        order = itertools.count(_published(client, experiment.experiment_id))
 
-        def one(number, result):
-            return result.digest, _publish(client, store, experiment, result, lineage, order + number)
+        def one(result):
+            return result.digest, _publish(client, store, experiment, result, lineage, order)
 
         with ThreadPoolExecutor(AT_ONCE if store.served else 1) as pool:  # a server answers several at once
-            return dict(pool.map(one, range(len(results)), results))
+            return dict(pool.map(one, results))
     except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
         reason = " ".join(str(error).replace(store.uri, store.public).split())[:300]
         command = f"python {Path(__file__).parent.relative_to(lineage.root)}"
@@ -235,15 +236,16 @@ def _find_or_create(client, number, result, lineage, order):
     """The run of a result, and whether it was made just now."""
     if runs := client.search_runs([number], f"tags.`{RESULT}` = '{result.digest}'"):
         return runs[0], False
+    place = next(order)
     tags = {
         RESULT: result.digest,
-        ORDER: str(order),
+        ORDER: str(place),
         **{f"dvc.md5.{path}"[:250]: str(hash) for path, hash in result.hashes.items()},
         "git.dirty": lineage.dirty,
         "mlflow.source.name": lineage.source,
         "mlflow.source.type": "PROJECT",
         "mlflow.user": lineage.user,
-        "mlflow.runColor": _color(order),
+        "mlflow.runColor": _color(place),
         **({"mlflow.source.git.commit": lineage.commit} if lineage.commit else {}),
         **({"mlflow.loggedImages": "true"} if result.settings["images"] else {}),
     }
