@@ -274,7 +274,13 @@ def _log_model(client, store, run, fresh, result):
     number, run_id = run.info.experiment_id, run.info.run_id
     models = [] if fresh else client.search_logged_models([number], f"source_run_id = '{run_id}'")
     params = {key: str(value) for key, value in result.params.items()}
-    model = models[0] if models else client.create_logged_model(number, result.run or "model", run_id, params=params)
+    model = (
+        models[0]
+        if models
+        else client.create_logged_model(
+            number, result.run or "model", run_id, {"mlflow.note.content": f"Of the run {run.info.run_name}"}, params
+        )
+    )
     with tempfile.TemporaryDirectory() as folder:
         _write_model(Path(folder), model, run_id, result)
         _upload(store, get_artifact_repository(model.artifact_location), Path(folder))
@@ -395,6 +401,8 @@ def _crown(client, store, registry, run, model, result, metrics, lineage):
                     model_id=model,
                 )
             )
+            linked = {"mlflow.modelVersions": json.dumps([{"name": registry, "version": version.version}])}
+            client.set_logged_model_tags(model, linked)  # or the model's page says that it is not registered
             there[own] = version.version
             client.set_registered_model_alias(registry, own, version.version)
         target = there.get(committed) or there.get("champion") or there[own]
