@@ -12,10 +12,7 @@ import json
 import subprocess
 import sys
 
-from matplotlib import rc_context
-from matplotlib.figure import Figure
-from spirals.figures import MODEL_COLORS, STYLE
-
+from pictures.figures import MODEL_COLORS, STYLE, Figure, rc_context
 from pipeline import paths
 from pipeline.errors import UserError, plain_errors
 from pipeline.files import write_text

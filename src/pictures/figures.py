@@ -8,7 +8,7 @@ from functools import reduce
 from itertools import cycle
 
 import numpy as np
-from matplotlib import colors, rc_context
+from matplotlib import colors, rc_context, rcParamsDefault
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -27,6 +27,8 @@ ZOOM, ZOOM_FROM = 0.15, 500  # share of a curve that is shown larger, if it has 
 PANEL = 5.2  # inches: width of one part of a figure
 AT_ONCE = 2**18  # numbers of the hidden layer, some 2 MiB: larger steps leave the cache, smaller ones cost time
 STYLE = {
+    # Whatever the user or another library has set. (To set a backend, Matplotlib would look for one.)
+    **{key: value for key, value in rcParamsDefault.items() if key != "backend"},
     "figure.facecolor": "white",
     "font.size": 11,
     "axes.titlesize": 12,

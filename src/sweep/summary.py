@@ -5,8 +5,6 @@ import json
 import subprocess
 
 import pandas as pd
-from matplotlib import rc_context
-from matplotlib.figure import Figure
 from ruamel.yaml import YAML
 
 from pictures import figures
@@ -52,8 +50,8 @@ def draw(path, table, swept):
     """
     shared = not all(key.startswith("train_") for key in swept)
     models = [model for model in MODELS if shared or any(key.startswith(f"train_{model}.") for key in swept)]
-    with rc_context(figures.STYLE):
-        figure = Figure(figsize=(figures.PANEL * len(swept), 7.2), layout="constrained")
+    with figures.rc_context(figures.STYLE):
+        figure = figures.Figure(figsize=(figures.PANEL * len(swept), 7.2), layout="constrained")
         axes = figure.subplots(2, len(swept), sharex="col", sharey="row", squeeze=False)
         for column, key in enumerate(swept):
             others = [other for other in swept if other != key]

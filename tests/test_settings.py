@@ -1,0 +1,190 @@
+"""No setting of a user's reaches a byte of a stage's output, nor prints a warning: a table, run through the stages.
+
+As a control every setting is also given to the libraries themselves, where it must show.
+"""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALLEST = """generate.points_per_class=20 train_linear.iterations=20 train_mlp.iterations=200 train_mlp.hidden_units=10
+    evaluate.points_per_class=20 plot.grid=20 plot.dpi=50""".split()
+
+# Prints what the libraries make of the setting by themselves.
+CONTROL = """
+import hashlib, io, math, os, sys, time
+import matplotlib
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from matplotlib import get_data_path
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+figure = Figure()
+ax = figure.subplots()
+ax.plot([0, 1, 3], [-1, 2, 0], label="$x_1$")
+ax.imshow([[0, 1], [1, 0]])
+ax.legend()
+figure.savefig(drawn := io.BytesIO(), format="png", metadata={"Software": None})
+letters = Image.new("L", (300, 40))
+font = ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", 20)
+ImageDraw.Draw(letters).text((4, 30), "iteration 0, 98% right", 255, font, anchor="ls")
+x = np.linspace(-3.0, 3.0, 30_000).reshape(300, 100)
+for content in (drawn.getvalue(), letters.tobytes(), (x @ x[:100]).tobytes(), np.exp(x).tobytes()):
+    print(hashlib.md5(content).hexdigest())
+figure.savefig(dated := io.BytesIO(), format="pdf")
+print(b"CreationDate (D:1970" in dated.getvalue(), Image.core.get_block_size(), matplotlib.get_backend())
+print(np.empty(99, np.uint8).tobytes().count(90))  # 165, inverted, is what glibc then fills memory with
+print(math.fsum(map(math.sin, x[:, 0])), time.localtime(0).tm_hour, sys.stdout.encoding, sys.flags, oct(os.umask(0)))
+"""
+
+MATPLOTLIBRC = """
+font.family: serif
+font.size: 20
+lines.linewidth: 3
+lines.antialiased: False
+axes.prop_cycle: cycler(color=["k"])
+axes.formatter.use_locale: True
+axes.unicode_minus: False
+axes.xmargin: 0.4
+contour.linewidth: 5
+figure.autolayout: True
+figure.dpi: 30
+image.interpolation: bilinear
+image.origin: lower
+legend.numpoints: 3
+mathtext.fontset: cm
+path.simplify: False
+path.sketch: (1, 100, 2)
+savefig.bbox: tight
+scatter.edgecolors: red
+text.antialiased: False
+text.hinting: none
+toolbar: toolmanager
+no.such.key: 1
+"""
+USETEX = "text.usetex: True\npgf.texsystem: none\n"
+HERE = "{here}"  # in a value or a path: the folder of the row, where it is run
+
+
+def font_list(fonts):
+    """Matplotlib's list of the fonts that are installed, as it lies in the user's cache."""
+    entry = {"style": "normal", "variant": "normal", "weight": 400, "stretch": "normal", "size": "scalable"}
+    listed = [{**entry, "__class__": "FontEntry", "name": name, "fname": file} for name, file in fonts.items()]
+    default = {"_FontManager__default_weight": "normal", "defaultFamily": {"ttf": "DejaVu Sans", "afm": "Helvetica"}}
+    return json.dumps({**default, "_version": 390, "__class__": "FontManager", "ttflist": listed, "afmlist": []})
+
+
+# What a row sets: variables, and files by path.
+SETTINGS = {
+    "MATPLOTLIBRC, a file": ({"MATPLOTLIBRC": f"{HERE}/mine"}, {"mine": MATPLOTLIBRC}),
+    "MATPLOTLIBRC, a folder": ({"MATPLOTLIBRC": HERE + "/rc"}, {"rc/matplotlibrc": MATPLOTLIBRC}),
+    "matplotlibrc in the current folder": ({}, {"matplotlibrc": MATPLOTLIBRC}),
+    "matplotlibrc that is no text": ({}, {"matplotlibrc": b"\xff\xfe"}),
+    "MPLCONFIGDIR": ({"MPLCONFIGDIR": HERE}, {"matplotlibrc": MATPLOTLIBRC}),
+    "XDG_CONFIG_HOME": ({"XDG_CONFIG_HOME": HERE}, {"matplotlib/matplotlibrc": MATPLOTLIBRC}),
+    "~/.config": ({"HOME": HERE}, {".config/matplotlib/matplotlibrc": MATPLOTLIBRC}),
+    "usetex": ({"MATPLOTLIBRC": f"{HERE}/mine"}, {"mine": USETEX}),
+    "styles": ({"MPLCONFIGDIR": HERE}, {"stylelib/mine.mplstyle": b"\xff", "stylelib/classic.mplstyle": MATPLOTLIBRC}),
+    "MPLBACKEND of a notebook": ({"MPLBACKEND": "module://matplotlib_inline.backend_inline"}, {}),
+    "MPLBACKEND with a window": ({"MPLBACKEND": "tkagg"}, {}),
+    "MPLBACKEND that is none": ({"MPLBACKEND": "nonsense"}, {}),
+    "another DejaVu Sans": (
+        {"XDG_CACHE_HOME": HERE},
+        {"matplotlib/fontlist-v390.json": font_list({"DejaVu Sans": "fonts/ttf/cmb10.ttf"})},
+    ),
+    "no fonts": ({"XDG_CACHE_HOME": HERE}, {"matplotlib/fontlist-v390.json": font_list({})}),
+    "a list of fonts cut off": ({"XDG_CACHE_HOME": HERE}, {"matplotlib/fontlist-v390.json": '{"ttfl'}),
+    "FREETYPE_PROPERTIES": ({"FREETYPE_PROPERTIES": "truetype:interpreter-version=35"}, {}),
+}
+SETTINGS |= {
+    "Pillow's blocks": ({"PILLOW_BLOCK_SIZE": "4096", "PILLOW_ALIGNMENT": "64"}, {}),
+    "SOURCE_DATE_EPOCH": ({"SOURCE_DATE_EPOCH": "0"}, {}),
+    "NumPy's SIMD": ({"NPY_DISABLE_CPU_FEATURES": "AVX2 FMA3 AVX512F X86_V3 X86_V4 ASIMDHP"}, {}),
+    "OpenBLAS": ({"OPENBLAS_CORETYPE": "Nehalem", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}, {}),
+    "memory that is not zero": ({"MALLOC_PERTURB_": "165"}, {}),
+    "glibc without AVX and FMA": ({"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2_Usable,-AVX2,-FMA_Usable,-FMA"}, {}),
+    "PYTHONSAFEPATH": ({"PYTHONSAFEPATH": "1"}, {}),
+    "PYTHONPATH": ({"PYTHONPATH": HERE}, {f"{name}.py": "raise SystemExit(name)" for name in ("numpy", "pipeline")}),
+    "PYTHONHOME": ({"PYTHONHOME": "/nowhere"}, {}),
+    "PYTHONWARNINGS": ({"PYTHONWARNINGS": "error", "PYTHONDEVMODE": "1", "PYTHONMALLOC": "debug"}, {}),
+    "PYTHONOPTIMIZE": ({"PYTHONOPTIMIZE": "2", "PYTHONHASHSEED": "7", "PYTHONINTMAXSTRDIGITS": "640"}, {}),
+    "ASCII": ({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}, {}),
+    "locale and time zone": ({"LC_ALL": "C", "LANGUAGE": "de", "TZ": "Asia/Kathmandu"}, {}),
+    "umask": ({"umask": "0o077"}, {}),
+}
+ITSELF = {"a list of fonts cut off"}  # Matplotlib makes it anew: nothing to be seen
+
+
+def run(command, home, folder, umask="0o022", **variables):
+    """A finished Python with these variables and no others of the user's."""
+    return subprocess.run(
+        [sys.executable, *map(str, command)],
+        env={"PATH": os.environ["PATH"], "HOME": str(home), **variables},
+        cwd=folder,
+        umask=int(umask, 8),
+        capture_output=True,
+        text=True,
+    )
+
+
+def stages(home, folder, **variables):
+    """What the stages wrote, as lines of a hash and a name (without the line of NumPy's own), or what they said."""
+    done = run(["-E", ROOT / "tools/run_stages.py", folder / "made", *SMALLEST], home, folder, **variables)
+    if done.returncode or done.stderr:
+        return f"exit code {done.returncode}: {done.stderr[-500:]}"
+    return [line for line in done.stdout.splitlines() if not line.endswith("plain NumPy")]
+
+
+def control(home, folder, **variables):
+    done = run(["-c", CONTROL], home, folder, **variables)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.slow
+def test_settings_change_nothing(tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    ordinary, usual = stages(home, home), control(home, home)
+    assert len(ordinary) > 60 and usual[0] == 0 and usual[2] == ""
+
+    def trial(name, setting):
+        folder = tmp_path / name
+        variables, files = setting
+        for file, content in {"empty": "", **files}.items():
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file).write_bytes(content if isinstance(content, bytes) else content.encode())
+        variables = {"home": home} | {key: value.replace(HERE, str(folder)) for key, value in variables.items()}
+        if "HOME" in variables:
+            variables["home"] = variables.pop("HOME")
+        return control(folder=folder, **variables), stages(folder=folder, **variables)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        trials = dict(zip(SETTINGS, pool.map(trial, SETTINGS, SETTINGS.values()), strict=True))
+    assert {name: made for name, (_, made) in trials.items() if made != ordinary} == {}
+    # The settings do reach the libraries, where nothing is done about it.
+    assert {name for name, (by_itself, _) in trials.items() if by_itself == usual} == ITSELF
+
+
+def test_matplotlib_comes_from_one_place():
+    """Else it is imported with the settings of its user."""
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else getattr(node, "names", [])
+            imported = {str(getattr(name, "name", name)).partition(".")[0] for name in names}
+            assert "matplotlib" not in imported or path.parent.name == "pictures", path
+
+
+def test_stages_take_no_variable_of_pythons():
+    stages = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"].values()
+    commands = [stage.get("do", stage)["cmd"] for stage in stages]
+    assert len(commands) >= 6
+    assert [command for command in commands if not command.startswith("python -E src/")] == []
