@@ -132,7 +132,7 @@ def test_missing_and_misspelt(key, tmp_path):
 
 
 MLP = "seed, skip_draws, weight_scale, learning_rate, l2, iterations, record_every, hidden_units"
-SECTIONS = "generate, train_linear, train_mlp, evaluate, plot"
+SECTIONS = ", ".join(re.findall(r"(?m)^(\w+):$", TEXT))
 WHOLE = {
     BARE.replace("\n  hidden_units:", "\n  hiden_units:"): (
         ": train_mlp.hiden_units is not a parameter; did you mean train_mlp.hidden_units?"
@@ -226,9 +226,9 @@ def test_the_memory_of_a_container_is_the_limit(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", SIZES)
 def test_the_estimate_of_memory_is_above_what_training_takes_and_not_far(name, tmp_path, monkeypatch):
     (tmp_path / "params.yaml").write_text(TEXT)
-    changes = {"generate.points_per_class": 1000, "plot.grid": 10, **for_every_model(units=1, iterations=2)}
-    set_params(tmp_path, {**changes, **dict.fromkeys(SIZES[name], 100)})
-    estimate = 1000 * CLASSES * (400 + 80 * CLASSES + 32 * 100 * len(SIZES[name]))
+    changes = {"generate.points_per_class": 3000, "plot.grid": 10, **for_every_model(units=1, iterations=2)}
+    set_params(tmp_path, {**changes, **dict.fromkeys(SIZES[name], 40)})
+    estimate = 3000 * CLASSES * (400 + 80 * CLASSES + 32 * 40 * len(SIZES[name]))
     monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": estimate}.get)
     params = load_params(tmp_path)
     monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": estimate - 1}.get)
