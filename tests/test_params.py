@@ -228,7 +228,8 @@ def test_the_estimate_of_memory_is_above_what_training_takes_and_not_far(name, t
     (tmp_path / "params.yaml").write_text(TEXT)
     changes = {"generate.points_per_class": 3000, "plot.grid": 10, **for_every_model(units=1, iterations=2)}
     set_params(tmp_path, {**changes, **dict.fromkeys(SIZES[name], 40)})
-    estimate = 3000 * CLASSES * (400 + 80 * CLASSES + 32 * 40 * len(SIZES[name]))
+    hidden = 40 * (32 if len(SIZES[name]) == 1 else 160 * len(SIZES[name]))
+    estimate = 3000 * CLASSES * (400 + 80 * CLASSES + hidden)
     monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": estimate}.get)
     params = load_params(tmp_path)
     monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": estimate - 1}.get)

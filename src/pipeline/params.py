@@ -193,13 +193,15 @@ def _check_memory(params):
     classes = params.generate.classes
     points = classes * max(params.generate.points_per_class, params.evaluate.points_per_class)
     trained = [(model, getattr(params, f"train_{name}")) for name, model in MODELS.items()]
-    hidden = max(sum(model.hidden(train).values()) for model, train in trained)
+    layers = [model.hidden(train).values() for model, train in trained]
+    # Between two hidden layers `matmul` keeps eight running sums of every unit, and what is added to them.
+    hidden = max(sum(units) * (32 if len(units) < 2 else 160) for units in layers)
     weights = max(
         sum(math.prod(shape) for shape in model.sizes(2, classes, train).values()) for model, train in trained
     )
     recorded = sum(train.iterations // train.record_every for _, train in trained)
     needed = {
-        "take fewer points, classes or hidden units": points * (400 + 80 * classes + 32 * hidden),
+        "take fewer points, classes or hidden units": points * (400 + 80 * classes + hidden),
         "take fewer hidden units or classes": 6000 * weights,  # the snapshots, as numbers and as text
         "take fewer iterations, or a larger record_every": 1000 * recorded,
         "take a smaller grid or fewer classes": params.plot.grid * params.plot.grid * (300 + 40 * classes),
