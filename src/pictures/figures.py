@@ -4,6 +4,7 @@ Every class also has a marker of its own, for prints in grey. The pictures are d
 numbers that are the same everywhere, and carry neither a date nor a version.
 """
 
+import sys
 from functools import reduce
 from itertools import cycle
 
@@ -11,10 +12,11 @@ import numpy as np
 from matplotlib import colors, rc_context, rcParamsDefault
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator
 from PIL import Image
 
 from pipeline.files import reading, replacing
+from spirals.arithmetic import exp, log
 from spirals.data import TITLE
 from spirals.models import MODELS, softmax
 
@@ -24,6 +26,10 @@ MODEL_COLORS = dict(zip(MODELS, cycle(["#D55E00", *PALETTE[:1], *PALETTE[2:5], "
 PALE, TINT = 0.12, 0.55  # how much of its colour a class gives to its region: near the border, and at most
 MAX_POINTS = 3000  # drawn in one figure
 ZOOM, ZOOM_FROM = 0.15, 500  # share of a curve that is shown larger, if it has so many points
+INSET = (0.32, 0.4, 0.66, 0.5)  # where: left, bottom, width, height, as shares of the panel
+TICKS = 0.1  # room for its ticks on the left and below, as a share of the panel
+PEAK = 20  # times the median of a curve: a loss so high needs a logarithmic scale
+LEAST = 1e-16  # loss: on that scale, smaller ones are as good as zero
 PANEL = 5.2  # inches: width of one part of a figure
 AT_ONCE = 2**18  # numbers of the hidden layer, some 2 MiB: larger steps leave the cache, smaller ones cost time
 STYLE = {
@@ -217,29 +223,69 @@ def draw_boundary(path, title, probabilities, predicted, X, y, dpi):
 def draw_losses(path, curves, dpi):
     """Loss curves side by side on one scale of loss; `curves` by model, [points, 3].
 
-    The start of a long curve is drawn again, larger: gradient descent with a constant
-    step leaps there.
+    The start of a long curve is drawn again, larger, where the rest leaves room for it:
+    gradient descent with a constant step leaps there.
     """
+    losses = [curve[:, 1] for curve in curves.values()]
     with rc_context(STYLE):
         figure, axes = panels_of(len(curves), 3.8, 0.36, 0.58, left=0.87, right=0.42, gap=0.5, sharey=True)
+        scale_losses(axes[0], losses)
+        axes[0].yaxis.set_major_formatter(short)
         for ax, (name, curve) in zip(axes, curves.items(), strict=True):
             iteration, loss = curve[:, 0], curve[:, 1]
             ax.plot(iteration, loss, color=MODEL_COLORS[name], linewidth=1.5)
             last = f"{loss[-1]:#.3g}".rstrip(".")
             title = f"{MODELS[name].title}: loss {last} after {int(iteration[-1]):,} iterations"
             ax.set_title(title, fontsize=min(11, 640 / len(title)))  # points
-            ax.set(xlabel="iteration", ylim=(0, None))
+            ax.set(xlabel="iteration")
             along(ax, iteration[-1], 5)
-            if len(curve) > ZOOM_FROM:
-                inset = ax.inset_axes((0.32, 0.4, 0.66, 0.5))
+            across, up = (ax.transData - ax.transAxes).transform(curve[:, :2]).T
+            covered = (across > INSET[0] - TICKS) & (up > INSET[1] - TICKS)
+            if len(curve) > ZOOM_FROM and not covered.any():
+                inset = ax.inset_axes(INSET)
                 shown = iteration <= ZOOM * iteration[-1]
                 inset.plot(iteration[shown], loss[shown], color=MODEL_COLORS[name], linewidth=0.9)
+                if peaked([loss[shown]]):
+                    logarithmic(inset, [loss[shown]])
                 inset.set_title(f"the first {int(iteration[shown][-1]):,} iterations", fontsize=10)
                 inset.tick_params(labelsize=9)
                 along(inset, iteration[shown][-1], 3)
-        axes[0].set(ylabel="loss")
-        axes[0].yaxis.set_major_formatter(lambda loss, _: f"{loss:.3g}".replace("e+0", "e").replace("e+", "e"))
         save(figure, path, dpi)
+
+
+def scale_losses(ax, losses):
+    """The axis of the loss, that no curve is cut by; `losses` is a list of arrays of shape [points]."""
+    if peaked(losses):
+        logarithmic(ax, losses)
+        ax.set(ylabel="loss (logarithmic scale)")
+    else:
+        first, highest = losses[0], max(loss.max() for loss in losses)
+        ax.set(ylabel="loss", ylim=(0, max(first.max() + 0.05 * np.ptp(first), 1.01 * highest) or 1))
+
+
+def peaked(losses):
+    """Whether the highest of all losses is so far above some curve that a linear scale would show it as flat."""
+    highest = max(loss.max() for loss in losses)
+    return any(highest > PEAK * np.median(loss) for loss in losses)
+
+
+def logarithmic(ax, losses):
+    """A logarithmic axis of losses; those too small for it, such as zero, lie on its lower edge."""
+    lowest, highest = (float(end([end(loss) for loss in losses])) for end in (np.min, np.max))
+    bottom, top = max(lowest, LEAST) / 1.2, min(highest * 1.2, sys.float_info.max)
+    ax.set_ylim(bottom, top)
+    # Matplotlib's own asks the machine's libm; with these the picture is the same bytes everywhere.
+    ax.set_yscale("function", functions=(lambda loss: log(np.maximum(loss, bottom)), exp))
+    first, last = (int(f"{loss:e}".partition("e")[2]) for loss in (bottom, top))  # powers of ten
+    digits, step = ((1, 2, 5), 1) if last - first < 2 else ((1,), 1 + (last - first) // 6)
+    ticks = [float(f"{digit}e{power}") for power in range(first, last + 1, step) for digit in digits]
+    ax.yaxis.set_major_locator(FixedLocator([tick for tick in ticks if tick >= bottom]))
+    ax.yaxis.set_major_formatter(short)
+
+
+def short(loss, _):
+    """A loss beside its tick."""
+    return f"{loss:.3g}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e-")
 
 
 def along(ax, last, ticks):

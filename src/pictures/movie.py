@@ -10,7 +10,7 @@ from matplotlib import get_data_path, rc_context
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
-from pictures.figures import MODEL_COLORS, STYLE, leads, rendered, scatter, tinted
+from pictures.figures import MODEL_COLORS, STYLE, leads, rendered, scale_losses, scatter, tinted
 from pipeline.files import replacing
 from spirals.models import MODELS
 
@@ -145,7 +145,8 @@ def curve_picture(name, curve):
         ax = figure.add_axes((500 / WIDTH, 78 / HEIGHT, 346 / WIDTH, (SIDE - 54) / HEIGHT))
         ax.set_xscale("function", functions=(lambda x: np.sqrt(np.maximum(x, 0)), np.square))
         ax.plot(curve[:, 0], curve[:, 1], color=MODEL_COLORS[name], linewidth=1)
-        ax.set(xlim=(0, last), ylim=(0, None), ylabel="loss", xlabel="iteration (square-root scale)")
+        scale_losses(ax, [curve[:, 1]])
+        ax.set(xlim=(0, last), xlabel="iteration (square-root scale)")
         ax.set_xticks([round(last * part) for part in (0, 0.01, 0.1, 0.25, 0.5, 1)])
         ax.xaxis.set_major_formatter("{x:,.0f}")
         ax.set_title(MODELS[name].title, loc="left")
