@@ -19,20 +19,29 @@ PAGE = """<!DOCTYPE html>
 
 %(license)s-->
 <style>
-body { max-width: 80rem; margin: 1rem auto; padding: 0 1rem; font: 1rem/1.5 system-ui, sans-serif;
-  color: #1f2328; background: #fff; }
-body > div { border: 0 !important; margin: 1.5rem 0; text-align: left !important; white-space: normal !important; }
-body > div > div { border: 0 !important; }
+:root { color-scheme: light dark; }
+body { max-width: 84rem; margin: 0 auto; padding: 1rem; font: 1rem/1.5 system-ui, sans-serif;
+  color: light-dark(#1f2328, #e0e3e7); background: light-dark(#fff, #14171b); }
+main { display: flex; flex-wrap: wrap; gap: 1rem; align-items: start; }
+main > div { max-width: 100%%; border: 0 !important; text-align: left !important; white-space: normal !important; }
+main > div > div { border: 0 !important; margin: 0 .5rem 0 0 !important; }
+main > div > p { display: none; } /* the name of a picture's file; the picture has a title */
 p { margin: .2rem 0; }
-table { border-collapse: collapse; }
-th, td { padding: .2rem .8rem; border: 1px solid #d0d7de; text-align: right; }
-td { white-space: nowrap; }
+img, .vega-embed { border-radius: 6px; }
 img { max-width: min(36rem, 100%%); max-height: 24rem; }
+.vega-embed { overflow-x: auto; padding: .5rem; color: #1f2328; background: #fff; color-scheme: light; }
 </style>
 %(scripts)s
+<script>
+const embed = vegaEmbed; // DVC's specs put the legend beside the plot, where a phone has no room
+vegaEmbed = (element, spec) => embed(element, spec, {actions: false, config: {legend: {orient: "bottom"}}});
+</script>
 </head>
 <body>
+<h1>Plots</h1>
+<main>
 {plot_divs}
+</main>
 </body>
 </html>
 """
