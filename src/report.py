@@ -22,7 +22,7 @@ from pipeline.files import (
     write_text,
 )
 from pipeline.params import load_params, used_params
-from spirals.data import TITLE
+from spirals.data import NAME
 from spirals.models import MODELS
 
 PACKAGES = ("numpy", "matplotlib", "pillow", "dvc", "mlflow")  # whose versions are told
@@ -56,7 +56,7 @@ def report(params, root):
     write_text(root / paths.REPORT, text)
     html = MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
     html = re.sub('src="([^"]+)"', lambda found: inlined(root, found[1]), html)
-    write_text(root / paths.REPORT_PAGE, PAGE % (TITLE, html))
+    write_text(root / paths.REPORT_PAGE, PAGE % (NAME, html))
 
 
 def draw(dpi, root, curves):
@@ -103,7 +103,7 @@ def markdown(params, root, metrics, curves):
     if same:
         said = [f"{float(published['accuracy'][name]):.0%}" if name in same else "" for name in MODELS]
         rows.insert(2, ("The same, as published", said))
-    return f"""# {TITLE}: the report
+    return f"""# {NAME}: the report
 
 Written by `dvc repro` from the files of the pipeline.
 The whole as one file that opens from disk: `reports/report.html`.

@@ -15,7 +15,7 @@ from pipeline import paths
 from pipeline.files import read_curve, read_json, read_points, read_weights, write_csv
 from pipeline.params import Plot, load_params
 from plot import plot
-from spirals.data import TITLE
+from spirals.data import NAME
 from spirals.models import MODELS
 from spirals.training import SNAPSHOTS
 from train import train_model
@@ -196,7 +196,7 @@ def test_many_points_are_thinned_and_say_so(kept):
     X, y = np.random.RandomState(0).uniform(-1, 1, (20_000, 2)), np.arange(20_000) % 2
     figures.draw_data(None, X, y, 60)
     (ax,) = kept[0].axes
-    assert ax.get_title() == f"{TITLE}: 20,000 points in 2 classes\n(one point in 7 is drawn)"
+    assert ax.get_title() == f"{NAME}: 20,000 points in 2 classes\n(one point in 7 is drawn)"
     assert sum(len(points.get_offsets()) for points in ax.collections) == 2 * -(-10_000 // 7)
 
 

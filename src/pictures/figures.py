@@ -17,7 +17,7 @@ from PIL import Image
 
 from pipeline.files import reading, replacing
 from spirals.arithmetic import exp, log
-from spirals.data import TITLE
+from spirals.data import NAME
 from spirals.models import MODELS, softmax
 
 PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#666666"]
@@ -188,7 +188,7 @@ def draw_data(path, X, y, dpi):
     with rc_context({**STYLE, "axes.grid": False}):
         figure, (ax,) = scatter_panels(1, X, y)
         scatter(ax, X, y)
-        ax.set_title(f"{TITLE}: {len(X):,} points in {int(y.max()) + 1} classes{thinned(X)[1]}")
+        ax.set_title(f"{NAME}: {len(X):,} points in {int(y.max()) + 1} classes{thinned(X)[1]}")
         legends(figure)
         save(figure, path, dpi)
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from spirals.arithmetic import log_rounded, sin_cos_rounded
 
-TITLE = "Spirals"  # what figures and pages call the data
+NAME = "The spiral data"  # as titles have it
 
 
 def standard_normal(seed, skip, count):
