@@ -20,7 +20,7 @@ SMALLEST = """generate.points_per_class=20 train_linear.iterations=20 train_mlp.
 
 # Prints what the libraries make of the setting by themselves.
 CONTROL = """
-import hashlib, io, math, os, sys, time
+import hashlib, io, os, sys, time
 import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -38,12 +38,12 @@ letters = Image.new("L", (300, 40))
 font = ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", 20)
 ImageDraw.Draw(letters).text((4, 30), "iteration 0, 98% right", 255, font, anchor="ls")
 x = np.linspace(-3.0, 3.0, 30_000).reshape(300, 100)
-for content in (drawn.getvalue(), letters.tobytes(), (x @ x[:100]).tobytes(), np.exp(x).tobytes()):
+for content in (drawn.getvalue(), letters.tobytes(), (x @ x[:100]).tobytes(), np.exp(x).tobytes(), np.sin(x).tobytes()):
     print(hashlib.md5(content).hexdigest())
 figure.savefig(dated := io.BytesIO(), format="pdf")
 print(b"CreationDate (D:1970" in dated.getvalue(), Image.core.get_block_size(), matplotlib.get_backend())
 print(np.empty(99, np.uint8).tobytes().count(90))  # 165, inverted, is what glibc then fills memory with
-print(math.fsum(map(math.sin, x[:, 0])), time.localtime(0).tm_hour, sys.stdout.encoding, sys.flags, oct(os.umask(0)))
+print(time.localtime(0).tm_hour, sys.stdout.encoding, sys.flags, oct(os.umask(0)))
 """
 
 MATPLOTLIBRC = """
