@@ -102,6 +102,17 @@ def test_a_point_is_where_it_should_be_and_has_its_colour():
         assert abs(column[ours].mean() + 0.5 - center[0]) < 1 and abs(row[ours].mean() + 0.5 - center[1]) < 1
 
 
+@pytest.mark.parametrize("size", [0.3, 0.95, 1.0, 40.0])
+def test_points_of_any_extent_fill_their_picture(kept, size):
+    X, y = size * np.array([[1.0, 0.5], [-0.2, -1.0]]), np.array([0, 1])
+    figures.draw_data(None, X, y, 60)
+    (ax,) = kept[0].axes
+    kept[0].draw_without_rendering()
+    for limits, ticks in ((ax.get_xlim(), ax.get_xticks()), (ax.get_ylim(), ax.get_yticks())):
+        assert limits == pytest.approx((-1.1 * size, 1.1 * size))
+        assert np.sum(np.abs(ticks) <= 1.1 * size) >= 3
+
+
 def test_a_line_only_between_regions():
     nothing = np.zeros(0, int), np.zeros((0, 3)), np.zeros((0, 1))
     rounding = 1e-16 * np.random.RandomState(0).uniform(size=(3, 9, 9))

@@ -30,8 +30,8 @@ MOVES = """array asarray ascontiguousarray asfortranarray empty empty_like zeros
     linspace stack concatenate repeat split array_split swapaxes copyto where argmax reshape ravel""".split()
 ALLOWED_CALLS = {*EXACT, *COMPARISONS, *SUMS, *MOVES}
 
-OF_NUMPY = {*ALLOWED_CALLS, *"inf nan float64 int32 errstate setbufsize random.RandomState".split()}
-OF_MATH = {*"factorial floor frexp isfinite ldexp nan inf prod sqrt".split()}
+OF_NUMPY = {*ALLOWED_CALLS, *"inf nan pi float64 int32 errstate setbufsize random.RandomState".split()}
+OF_MATH = {*"factorial floor frexp isfinite ldexp nan inf pi prod sqrt".split()}
 IMPORTS = {
     *"argparse contextlib csv dataclasses decimal difflib functools hashlib json math os pathlib re sys typing".split(),
     *"llvmlite msgspec numba numpy pipeline ruamel spirals tqdm".split(),

@@ -9,7 +9,9 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from itertools import product
 
+import pandas as pd
 import pytest
+import summary
 import worker
 from ruamel.yaml import YAML
 from runs import free_port, mlflow_server
@@ -61,6 +63,24 @@ class TestGrid:
     def test_refuses_what_cannot_run(self, name, overrides, seeds, words):
         with pytest.raises(UserError, match=words):
             sweep.expand(name, overrides, seeds)
+
+
+@pytest.mark.parametrize(
+    "swept, shown",
+    [("generate.noise", [*MODELS]), *((f"train_{name}.l2", [name]) for name in MODELS)],
+)
+def test_the_picture_has_a_line_for_every_model_that_is_concerned(swept, shown, monkeypatch):
+    table = pd.DataFrame({swept: [0.1, 0.2, 0.3]})
+    for number, name in enumerate(MODELS):
+        table[f"{name}.train_loss"] = table[f"{name}.test_accuracy"] = number + table[swept]
+    drawn = []
+    monkeypatch.setattr(summary.figures, "save", lambda figure, *_: drawn.append(figure))
+    summary.draw(None, table, [swept])
+    for ax in drawn[0].axes:
+        found = {line.get_linestyle(): line.get_ydata().tolist() for line in ax.lines}
+        assert [*found.values()] == [table[f"{name}.train_loss"].tolist() for name in shown]
+    if len(shown) > 1:
+        assert [text.get_text() for text in drawn[0].axes[0].get_legend().texts] == shown
 
 
 @pytest.mark.parametrize("command, code", [("true", 0), ("false", 1)])

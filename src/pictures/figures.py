@@ -167,7 +167,8 @@ def scatter(ax, X, y, wrong=None):
         ax.scatter([], [], s=22, color="white", edgecolors="black", linewidths=1.2, label="misclassified")
     lim = limit(X)
     ax.set(aspect="equal", xlabel="$x_1$", ylabel="$x_2$", xlim=(-lim, lim), ylim=(-lim, lim))
-    ax.set(xticks=(-1, 0, 1), yticks=(-1, 0, 1))
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))  # inside of the limits, where the regions end
 
 
 def scatter_panels(count, X, y):
