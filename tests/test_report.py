@@ -17,7 +17,7 @@ from pipeline.errors import UserError
 from pipeline.files import write_csv, write_json
 from pipeline.params import load_params
 from report import PACKAGES, read_published, report, versions
-from spirals.data import TITLE
+from spirals.data import NAME
 from spirals.models import MODELS
 
 PUBLISHED = list(csv.DictReader((ROOT / "reference/published.csv").read_text().splitlines()))
@@ -169,7 +169,7 @@ def test_the_page_holds_everything_and_loads_nothing(root):
     assert not re.search(r"https?:|//[a-z]|@import|url\(|<script", html)
     assert page.tags.count("table") == len(re.findall(r"^\| --", text, re.MULTILINE)) >= 2
     assert page.tags.count("details") == text.count("<details>") >= 1
-    assert text.startswith(f"# {TITLE}: the report\n") and f"<title>{TITLE}: the report</title>" in html
+    assert text.startswith(f"# {NAME}: the report\n") and f"<title>{NAME}: the report</title>" in html
     assert "width=device-width" in html and "color-scheme: light dark" in html
 
 
