@@ -96,15 +96,10 @@ def main():
             run(
                 "dvc", "exp", "run", "--quiet", "--temp", "-n", name, "-S", f"train_mlp.hidden_units={units}", root=root
             )
-        run(sys.executable, "src/compare.py", root=root)
+        run(sys.executable, "src/compare", root=root)
         pages = {"compare": root / "dvc_plots/compare/index.html", "report": root / "reports" / "report.html"}
         loaded = "[...document.images].every(image => image.complete)"
-        take(
-            "compare",
-            pages["compare"].as_uri(),
-            f"document.querySelector('.vega-embed canvas') && {loaded}",
-            (1320, 1230),
-        )
+        take("compare", pages["compare"].as_uri(), loaded, (1320, 1080))
         take("report", pages["report"].as_uri(), loaded, (900, 1250))
         with mlflow_ui(root) as address:
             take("mlflow", address, "document.querySelectorAll('.js-plotly-plot').length >= 5", (1500, 1180), TIDY)
