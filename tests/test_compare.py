@@ -192,13 +192,13 @@ def test_the_page_of_a_model(files):
         files[name, "curve.csv"] = b"iteration,loss,accuracy\n0,1.0,0.5\n10,0.5,0.9\n"
         files[name, "100.png"] = name.encode()
     text = page.section("mlp", experiments)
-    rows = [re.sub(r"<[^>]*>", " ", row).split() for row in re.findall(r"<tr.*?>(.*?)</tr>", text)]
+    rows = [re.sub(r"<[^>]*>|\xa0", " ", row).split() for row in re.findall(r"<tr.*?>(.*?)</tr>", text)]
     assert [row[:2] for row in rows[1:]] == [["best,", "hidden_units"], ["committed", "98.0%"], ["hidden_units", "3"]]
     assert rows[1][-1] == "w&lt;9&gt;" and rows[3][-3:] == ["2", "w&lt;3&gt;", "again"]
     sheet = re.findall(r"<figure.*?</figure>", text, re.DOTALL)
-    assert [re.search(r"hidden_units \d+|committed", one)[0] for one in sheet] == [
-        "hidden_units 3",
-        "hidden_units 9",
+    assert [re.search(r"hidden_units\xa0\d+|committed", one)[0] for one in sheet] == [
+        "hidden_units\xa03",
+        "hidden_units\xa09",
         "committed",
     ]
     assert "not in DVC's cache" in sheet[0] and "base64" in sheet[1]

@@ -77,4 +77,6 @@ def loss_chart(curves):
 
 
 def look(setting):
-    return {"color": setting.color, "gid": f"of-{setting.key}", "zorder": 3 + setting.marked}
+    """How Matplotlib draws a setting."""
+    alpha = 0.6 if setting.color == PALE else 1
+    return {"color": setting.color, "alpha": alpha, "zorder": 3 + setting.marked, "gid": f"of-{setting.key}"}

@@ -28,13 +28,14 @@ body { max-width: 84rem; margin: 0 auto; padding: 1rem; font: 1rem/1.5 system-ui
 .sheet { grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); font-size: .85rem; line-height: 1.3; }
 svg, img { display: block; width: 100%; height: auto; }
 figure { margin: 0; max-width: 18rem; }
-img { border-radius: 4px; margin-bottom: .3rem; }
+img { aspect-ratio: 1; object-fit: cover; object-position: top; border-radius: 4px; } /* without its line of text */
+figcaption { margin-top: .3rem; }
 .table { overflow-x: auto; }
 table { border-collapse: collapse; }
 th, td { padding: .2rem .8rem; border-bottom: 1px solid #8886; text-align: right; vertical-align: top;
   white-space: nowrap; }
 th:first-child, td:first-child, th:last-child, td:last-child { text-align: left; }
-.on path, .on use { stroke: currentColor !important; stroke-width: 2.5 !important; }
+.on path, .on use { stroke: currentColor !important; stroke-width: 2.5 !important; stroke-opacity: 1 !important; }
 tr.on, figure.on { background: #8883; }
 </style>
 <h1>Experiments</h1>
@@ -62,7 +63,8 @@ def curves(model, settings):
         for _, (one, *_) in setting.results:
             if content := stored(one, paths.curve(model), f"data/{model}_curve.csv"):  # that of an older layout
                 found.setdefault(content, setting)
-    return [(setting, np.loadtxt(io.BytesIO(content), delimiter=",", skiprows=1)) for content, setting in found.items()]
+    tables = [np.loadtxt(io.BytesIO(content), delimiter=",", skiprows=1, ndmin=2) for content in found]
+    return list(zip(found.values(), tables, strict=True))
 
 
 def section(model, experiments):
@@ -89,7 +91,8 @@ def section(model, experiments):
 def words(setting):
     """The setting's key and label."""
     marks = [word for word, true in (("best", setting.best), ("committed", setting.committed)) if true]
-    told = ", ".join(dict.fromkeys([*marks, setting.label]))
+    parts = dict.fromkeys([*marks, *setting.label.split(", ")])
+    told = ", ".join(part.replace(" ", "\u00a0") for part in parts)  # no name is parted from its value
     return f'<span class=key style="background: {setting.color}"></span>{escape(told)}'
 
 
@@ -101,7 +104,7 @@ def keys(settings):
 
 
 def picture(model, setting):
-    """The boundary of the result in the middle, after the training: a bare picture, without axes."""
+    """The boundary of the result in the middle, after the training: the last frame of MLflow's slider, without axes."""
     metrics, (one, *_) = setting.middle
     frame = paths.frame(model, 100)
     content = stored(one, frame, f"data/frames/{model}/{frame.name}")
@@ -109,7 +112,7 @@ def picture(model, setting):
     if content:
         shown = f'<img alt="" src="data:image/png;base64,{base64.b64encode(content).decode()}">'
     return f"""<figure data-of={setting.key} tabindex=0>{shown}
-<figcaption>{words(setting)}<br>{metrics["test_accuracy"]:.1%} right</figcaption>
+<figcaption>{words(setting)}<br>{metrics["test_accuracy"]:.1%} of fresh points right</figcaption>
 </figure>
 """
 
