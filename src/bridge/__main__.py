@@ -7,19 +7,24 @@ import argparse
 import gc
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
+from textwrap import indent
+
+from ruamel.yaml import YAML
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a folder that is run has only itself there
 
 from bridge.errors import plain_errors
-from bridge.files import project_root, replacing
+from bridge.files import main_checkout, project_root, replacing
 from bridge.results import load_results
 from bridge.settings import FILE, load_settings
 from bridge.stages import RECEIPT, Pipeline
 from bridge.store import EXPERIMENTS, PICTURES, complete_runs, configured_store, mend_moved
 
 PAGE = "workflowType=machine_learning"  # MLflow's pages open on their GenAI face
+ADVICE = "This stage belongs below stages: in dvc.yaml; and into .gitignore the lines /mlflow.db* /.mlflow.* /mlruns/"
 
 
 def track(root, pipeline, settings, store):
@@ -28,7 +33,7 @@ def track(root, pipeline, settings, store):
     Args:
         root: folder of the project.
         pipeline: see `bridge.stages.Pipeline`.
-        settings: see `bridge.settings.Settings`.
+        settings: see `bridge.settings.load_settings`.
         store: see `bridge.store.Store`.
 
     Returns:
@@ -39,11 +44,12 @@ def track(root, pipeline, settings, store):
             unreachable or refuses.
     """
     results = load_results(pipeline, settings, root)
+    for result in results:
+        pipeline.check(result.stages, root)
     mend_moved(store)
     runs = complete_runs(store, [result.digest for result in results])
     if wanting := [result for result in results if not _shown(result, runs.get(result.digest))]:
         for result in wanting:
-            pipeline.check(result.stages, root)
             result.check_files()
         gc.disable()  # collecting while MLflow is imported takes as long as the import
         from bridge.lineage import load_lineage
@@ -68,20 +74,21 @@ def _shown(result, run):
 
 
 def stage(root, pipeline):
-    """The stage of dvc.yaml that publishes all that the others write."""
-    folder = Path(__file__).resolve().parent.relative_to(root)
-    deps = [*(path for of in pipeline.stages.values() for path in of.outs), str(folder)]
-    deps += [FILE] if (root / FILE).exists() else []
-    return "\n".join(
-        [
-            "  track:",
-            f"    cmd: python {folder}",
-            "    deps:",
-            *(f"      - {dep}" for dep in deps),
-            "    outs:",
-            f"      - {RECEIPT}: {{cache: false}}",
-        ]
+    """The stage of dvc.yaml that publishes all that the others write, for all of their parameters."""
+    folder = Path(__file__).resolve().parent.relative_to(root).as_posix()
+    outs, params = (
+        dict.fromkeys(path for of in pipeline.declared.values() for path in of[kind]) for kind in ("outs", "params")
     )
+    content = {
+        "cmd": f"python {shlex.quote(folder)}",
+        "params": [{file: None} for file in params],
+        "deps": [*outs, *([FILE] if (root / FILE).exists() else [])],
+        "outs": [{RECEIPT: {"cache": False}}],
+    }
+    yaml = YAML()
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.width = 1000
+    yaml.dump({"track": content}, sys.stdout, transform=lambda text: indent(text, "  "))
 
 
 def main():
@@ -91,9 +98,10 @@ def main():
     root = project_root()
     pipeline, settings = Pipeline(root), load_settings(root)
     if asked.stage:
-        print(stage(root, pipeline))
+        print(ADVICE, file=sys.stderr)
+        stage(root, pipeline)
         return
-    store = configured_store(root, settings.experiment or root.name)
+    store = configured_store(root, settings["experiment"] or main_checkout(root).name)
     for name, run in track(root, pipeline, settings, store):
         page = f"{store.server}/#/experiments/{run['experiment_id']}/runs"
         print(f"{name:8}{'published' if run.get('new') else 'was there':12}{page}/{run['run_id']}?{PAGE}")

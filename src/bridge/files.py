@@ -14,14 +14,15 @@ from ruamel.yaml.error import YAMLError
 from bridge.errors import UserError
 
 IMAGES = {".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp", ".bmp"}
+SEPARATORS = {".csv": ",", ".tsv": "\t"}
 
 
 def project_root():
-    """The project that the bridge lies in: the nearest folder with a dvc.yaml above it."""
+    """The project that the bridge lies in: the nearest folder above it that has DVC's."""
     for folder in Path(__file__).resolve().parents[1:]:
-        if (folder / "dvc.yaml").exists():
+        if (folder / ".dvc").is_dir():
             return folder
-    raise UserError("there is no dvc.yaml in any folder above the bridge")
+    raise UserError("no folder above the bridge is a DVC project: run dvc init")
 
 
 def main_checkout(root):
@@ -39,7 +40,7 @@ def main_checkout(root):
 def md5(path):
     """The hash that DVC gives to a file or to a folder: of a folder, that of the list of its files. None if missing."""
     if path.is_dir():
-        files = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()}
+        files = {file.relative_to(path).as_posix(): file for file in files_in(path)}
         kept = [name for name in sorted(files) if "__pycache__" not in name]
         listed = json.dumps([{"md5": md5(files[name]), "relpath": name} for name in kept])
         return hashlib.md5(listed.encode(), usedforsecurity=False).hexdigest() + ".dir"
@@ -57,9 +58,14 @@ def digest(content):
 def is_picture(path):
     """Whether a file is an image, or a folder holds nothing else."""
     if path.is_dir():
-        files = [file for file in path.rglob("*") if file.is_file()]
-        return bool(files) and all(file.suffix.lower() in IMAGES for file in files)
+        files = (file for file in path.rglob("*") if file.is_file())
+        return is_picture(next(files, path / "empty")) and all(map(is_picture, files))
     return path.suffix.lower() in IMAGES
+
+
+def files_in(path):
+    """The files of a folder, in order of their names; the file itself, if it is one."""
+    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
 
 
 def read(path, text=None):
@@ -83,14 +89,14 @@ def read(path, text=None):
 
 
 def read_table(path):
-    """The rows of a CSV, TSV, JSON or YAML table, as dicts."""
-    if path.suffix in (".csv", ".tsv"):
+    """The rows of a CSV, TSV, JSON or YAML table, as dicts; none of another kind of file."""
+    if path.suffix in SEPARATORS:
         with path.open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ","))
-    content = read(path)
-    if isinstance(content, dict):  # the rows may lie below a name, as those of dvclive do
+            return list(csv.DictReader(file, delimiter=SEPARATORS[path.suffix]))
+    content = read(path) if path.suffix in (".json", ".yaml", ".yml") else []
+    if isinstance(content, dict):  # the rows lie below a name
         content = next((value for value in content.values() if isinstance(value, list)), [])
-    return [row for row in content if isinstance(row, dict)]
+    return [row for row in content if isinstance(row, dict)] if isinstance(content, list) else []
 
 
 def flat(content, prefix=""):

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bridge.errors import UserError
-from bridge.files import digest, flat, main_checkout, read
-from bridge.results import _named
+from bridge.files import digest, main_checkout, read
+from bridge.results import named
 from bridge.settings import FILE
+from bridge.stages import params_of
 from bridge.store import without_secrets
 
 
@@ -21,7 +22,7 @@ class Lineage:
     dirty: true, false, or unknown where Git does not answer: not knowing is not the same as clean.
     refusal: what Git says instead of an answer.
     experiment: name of the DVC experiment; None outside of `dvc exp run`.
-    committed: the stages in the commit's dvc.lock.
+    committed: the stages that have run, as the commit's dvc.lock has them, by name.
     """
 
     root: Path
@@ -35,33 +36,24 @@ class Lineage:
 
     def changed(self, result):
         """Parameters of the result that are not as in the commit: by name, (value, committed value)."""
-        committed = {}
-        for name in result.stages:
-            for file, values in self.committed.get(name, {}).get("params", {}).items():
-                committed |= {(file, key): value for key, value in flat(values).items()}
-        if not committed:
-            return {}
-        committed = _named(committed, result.settings["names"])
-        return {
-            name: (value, committed[name])
-            for name, value in result.params.items()
-            if name in committed and committed[name] != value
-        }
+        found = params_of(self.committed[name] for name in result.stages if name in self.committed)
+        before = {name: found[key] for key, name in named(found, result.settings["names"]).items()}
+        return {key: (v, before[key]) for key, v in result.params.items() if key in before and v != before[key]}
 
     def committed_metrics(self, result):
         """Metrics of the commit that the result has too, by name; empty where they are not in Git."""
-        found = {}
-        for path in result.metric_files:
-            text, _ = _git(self.root, "show", f"{self.commit}:./{path}") if self.commit else (None, "")
-            if text:
-                found |= {(path, key): value for key, value in flat(read(self.root / path, text)).items()}
-        return _named(found, result.settings["names"])
+
+        def read_committed(path):
+            text = _shown(self.root, self.commit, path.relative_to(self.root).as_posix())
+            return read(path, text) if text else {}
+
+        return result.numbers(read_committed)[0]
 
     def committed_data(self, result):
         """As `Result.compared_on`, of the commit; None where dvc.lock was not committed."""
-        hashes = {out["path"]: out.get("md5") for stage in self.committed.values() for out in stage.get("outs", ())}
+        known = {path: hash for of in self.committed.values() for path, hash in {**of.deps, **of.outs}.items()}
         on = result.settings["champion"]["on"]
-        return digest([hashes.get(path) for path in on]) if any(path in hashes for path in on) else None
+        return digest([known[path] for path in on]) if known.keys() >= {*on} else None
 
 
 def _git(root, *arguments):
@@ -74,18 +66,22 @@ def _git(root, *arguments):
     return (done.stdout.strip() if done.returncode == 0 else None), complaint
 
 
+def _shown(root, commit, file):
+    """What a file holds in the commit; None if it is not there."""
+    return commit and _git(root, "show", f"{commit}:./{file}")[0]
+
+
 def load_lineage(pipeline, root):
     """See `Lineage`; the files that may be dirty are those that the stages start from."""
-    inputs = {file for stage in pipeline.stages.values() for file in stage.params} | {"dvc.yaml"}
-    inputs |= {dep for stage in pipeline.stages.values() for dep in stage.deps if not pipeline.makers([dep])}
-    present = [path for path in sorted({*inputs, FILE}) if (root / path).exists()]
+    of_stages = [{*stage.params, *stage.deps} for stage in pipeline.stages.values()]
+    inputs = {path for paths in of_stages for path in paths if not pipeline.makers([path])}
+    present = [path for path in sorted({*inputs, *pipeline.files, FILE}) if (root / path).exists()]
     commit, refusal = _git(root, "rev-parse", "HEAD")
     changed, _ = _git(root, "status", "--porcelain", "--", *present)
     commit = os.environ.get("DVC_EXP_BASELINE_REV") or commit
-    text, _ = _git(root, "show", f"{commit}:./dvc.lock") if commit else (None, "")
     try:
-        committed = (read(root / "dvc.lock", text) or {}).get("stages", {}) if text else {}
-    except (UserError, AttributeError):
+        committed = pipeline.locked(lambda file: _shown(root, commit, file))
+    except UserError:
         committed = {}
     origin, _ = _git(root, "config", "--get", "remote.origin.url")
     try:
@@ -100,7 +96,7 @@ def load_lineage(pipeline, root):
         experiment=os.environ.get("DVC_EXP_NAME"),
         source=without_secrets(origin) if origin and ":" in origin else main_checkout(root).name,
         user=user,
-        committed=committed if isinstance(committed, dict) else {},
+        committed=committed,
     )
 
 
@@ -119,8 +115,8 @@ def described(result, lineage, metrics, names):
     lines += [f"| | here | {f'commit {commit}' if before else ''} |", "|---|---:|---:|"]
     rows = {name: (value, before.get(name, "")) for name, value in metrics.items()} | changed
     lines += [f"| {name} | {_short(value)} | {_short(other)} |" for name, (value, other) in rows.items()]
-    if data := result.dataset():
-        lines += ["", f"Data: {', '.join(f'{path} ({md5})' for path, md5 in data[2].items())}"]
+    if result.data:
+        lines += ["", f"Data: {', '.join(f'{path} ({md5})' for path, md5 in result.data.items())}"]
     if names:
         lines += ["", f"To get it back: `dvc exp apply {names[0]}`, then `dvc checkout`."]
     elif commit:

@@ -201,16 +201,14 @@ def _publish(client, store, experiment, result, lineage, order):
         run_id, start, tags = run.info.run_id, run.info.start_time, run.data.tags
         new = COMPLETE not in tags
         lost = not artifacts_there(run.info.artifact_uri)
-        metrics = result.metrics()
+        metrics, curves = result.numbers()
         model = None
         if result.settings["model"] and (new or lost):
             model = _log_model(client, store, run, fresh, result)
         if new:
-            _log_values(client, run_id, start, result, metrics, model)
-            if data := result.dataset():
-                name, hash, paths = data
-                dataset = Dataset(name, hash, "local", json.dumps({"uri": ", ".join(paths)}))
-                client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+            _log_values(client, run_id, start, result, metrics, curves, model)
+            context = [InputTag("mlflow.data.context", "training")]
+            client.log_inputs(run_id, [DatasetInput(dataset, context) for dataset in _datasets(result)])
         if lost or tags.get(PICTURES) != result.pictures_digest:
             repository = get_artifact_repository(run.info.artifact_uri)
             if not fresh:
@@ -317,19 +315,28 @@ def _write_model(folder, model, run_id, result):
         loader_module=settings["loader"],
         python_version=python,
         data=f"data/{file.name}",
-        code="code",
+        code="code" if settings.get("code") else None,
         env={"virtualenv": "python_env.yaml"},
         config=settings.get("config"),
     )
     described.save(str(folder / "MLmodel"))
 
 
-def _log_values(client, run_id, start, result, metrics, model):
+def _datasets(result):
+    return [
+        Dataset(Path(path).stem, (hash or "")[:36], "local", json.dumps({"uri": path}))
+        for path, hash in result.data.items()
+    ]
+
+
+def _log_values(client, run_id, start, result, metrics, curves, model):
     """Parameters, the curves by step, and the final values at step 0, where they become bars."""
     params = [Param(key[:250], str(value)[:6000]) for key, value in result.params.items()]
-    on = dict(zip(("dataset_name", "dataset_digest"), data[:2], strict=True)) if (data := result.dataset()) else {}
+    on = {}
+    for data in _datasets(result)[:1]:
+        on = {"dataset_name": data.name, "dataset_digest": data.digest}
     points = [Metric(key, value, start, 0, model_id=model, **on) for key, value in metrics.items()]
-    for key, values in result.tables().items():
+    for key, values in curves.items():
         points += [Metric(key, value, start + step, step) for step, value in values.items()]
     for begin in range(0, max(len(points), 1), 900):  # a batch has room for 1000 values, these and the parameters
         client.log_batch(run_id, points[begin : begin + 900], params[begin // 9 : begin // 9 + 100])
@@ -366,7 +373,7 @@ def _crown(client, store, registry, run, model, result, metrics, lineage):
     The best on some data has the alias champion-DATA; the alias champion is that of the data of the
     committed pipeline. So results on other data never meet.
     """
-    metric, data = result.settings["champion"]["metric"], result.compared_on()
+    metric, data = result.settings["champion"]["metric"], result.compared_on
     if metric not in metrics:
         raise UserError(f"mlflow.yaml: champion.metric is {metric}, but the metrics are {', '.join(metrics)}")
     own, committed = (f"champion-{of[:8]}" for of in (data, lineage.committed_data(result) or data))

@@ -1,31 +1,18 @@
 """A result: what one run in MLflow shows, as dvc.lock has it. The same parameters and hashes are the same result."""
 
 import fnmatch
+import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from bridge.errors import UserError
-from bridge.files import digest, flat, is_picture, md5, read, read_table
+from bridge.files import digest, files_in, flat, is_picture, md5, read, read_table
 from bridge.settings import FILE, of_run
-from bridge.stages import meet
+from bridge.stages import meets, params_of
 
 # What a stage depends on, but no data: the settings of the project, and code.
-NO_DATA = {
-    ".py",
-    ".ipynb",
-    ".sh",
-    ".r",
-    ".jl",
-    ".sql",
-    ".toml",
-    ".yaml",
-    ".yml",
-    ".lock",
-    ".cfg",
-    ".ini",
-    ".md",
-    ".txt",
-}
+NO_DATA = {"", *".py .ipynb .sh .r .jl .sql .toml .yaml .yml .lock .cfg .ini .md .txt".split()}
 
 
 @dataclass(frozen=True)
@@ -44,85 +31,93 @@ class Result:
     hashes: dict[str, str]  # by path, of its files
     pictures: dict[str, str]  # by path, of its pictures
     data: dict[str, str]  # by path, of its data set
+    compared_on: str  # digest of the data that mlflow.yaml names for it
     metric_files: list[str]
     curves: list  # see `bridge.stages.Pipeline`
     digest: str
     pictures_digest: str
 
-    def metrics(self):
-        """Every number of the metrics files, by name."""
-        found = {}
+    def numbers(self, read=read):
+        """Metrics, a number each, and curves, each a dict of numbers by step: both by name.
+
+        Of the metrics files every number, of the tables the columns of numbers. `read` may be that of a commit.
+        """
+        metrics, curves = {}, {}
         for path in self.metric_files:
             for key, value in flat(read(self.root / path)).items():
                 if isinstance(value, int | float) and not isinstance(value, bool):
-                    found[path, key] = float(value)
-        return self._named(found)
-
-    def tables(self):
-        """The curves by name, each a dict of values by step: of the tables whose x are whole numbers that grow."""
-        found = {}
+                    metrics[path, key] = float(value)
         for path, x, columns in self.curves:
-            rows = read_table(self.root / path)
-            try:
-                steps = [float(row[x]) for row in rows]
-                if not steps or any(step != int(step) for step in steps) or steps != sorted(set(steps)):
-                    continue
-                for y in columns:
-                    found[path, y] = {int(step): float(row[y]) for step, row in zip(steps, rows, strict=True)}
-            except (KeyError, TypeError, ValueError):
-                continue  # of words, as the table of a confusion matrix may be
-        return self._named(found)
+            for file in files_in(self.root / path):
+                rows = read_table(file)
+                for y in columns or [column for row in rows[:1] for column in row if column != x]:
+                    if points := _points(rows, x, y):
+                        curves[file.relative_to(self.root).as_posix(), y] = points
+                    elif path in self.settings["curves"]:
+                        raise UserError(f"{FILE}: curves: {path} has no numbers {y} by growing whole {x}")
+        names = named([*metrics, *curves], self.settings["names"])
+        return [{names[key]: value for key, value in found.items()} for found in (metrics, curves)]
 
     def images(self):
         """Images with steps: (name, step, path). A single picture has the step 0, one of a folder that of its name."""
         for name, path in self.settings["images"].items():
             place = self.root / path
-            for file in sorted(place.iterdir()) if place.is_dir() else [place]:
-                yield name, int(file.stem) if file.stem.isdigit() and place.is_dir() else 0, file
+            for file in files_in(place):
+                if place.is_dir() and not file.stem.isdecimal():
+                    raise UserError(f"{FILE}: images: {file.name} in {path} is not named after its step, as 10.png is")
+                yield name, int(file.stem) if place.is_dir() else 0, file
 
     def files(self):
         """Paths of the outputs and pictures that are kept with the run."""
-        patterns, shown = self.settings["files"], set(self.settings["images"].values())
+        patterns, shown = self.settings["files"], self.settings["images"].values()
         for path in [*self.hashes, *self.pictures]:
-            place = self.root / path
-            wanted = any(fnmatch.fnmatch(path, pattern) for pattern in patterns) if patterns else path not in shown
-            parts = place.rglob("*") if place.is_dir() else [place]
-            size = sum(part.stat().st_size for part in parts if part.is_file())
-            if wanted and (patterns or size <= self.settings["max_bytes"]):
+            if patterns:
+                wanted = any(fnmatch.fnmatch(path, pattern) for pattern in patterns)
+            else:
+                size = sum(file.stat().st_size for file in files_in(self.root / path) if is_inside(path))
+                wanted = size <= self.settings["max_bytes"] and path not in shown
+            if wanted and is_inside(path):
                 yield path
-
-    def dataset(self):
-        """Name and hash of the data set, and its paths; None if there is none."""
-        if self.data:
-            hashes = list(self.data.values())
-            return Path(next(iter(self.data))).stem, hashes[0] if len(hashes) == 1 else digest(hashes)[:32], self.data
-
-    def compared_on(self):
-        """Digest of the data that results are compared on."""
-        return digest([self.hashes.get(path) or md5(self.root / path) for path in self.settings["champion"]["on"]])
 
     def check_files(self):
         """Raises UserError if a file is not what its stage wrote."""
         for path, locked in {**self.hashes, **self.pictures}.items():
-            if "://" not in path and locked and md5(self.root / path) != locked:
+            if is_inside(path) and md5(self.root / path) != locked:
                 raise UserError(
                     f"{path} is not what its stage wrote (dvc.lock): run dvc repro. If it says so again, the object"
                     f" {locked[:2]}/{locked[2:]} of DVC's cache is spoiled: delete it"
                 )
 
-    def _named(self, found):
-        return _named(found, self.settings["names"])
+
+def is_inside(path):
+    """Whether it is a file of the project: DVC knows outputs elsewhere, too."""
+    return "://" not in path and not path.startswith(("/", "../"))
 
 
-def _named(found, names):
-    """By (file, key) -> by name: the key, with its file in front where two files have the same one."""
-    keys = [key for _, key in found]
-    named = {}
-    for (file, key), value in found.items():
-        name = key if keys.count(key) == 1 else f"{file}.{key}"
-        begin = next((begin for begin in names if name.startswith(begin)), "")
-        named[names.get(begin, "") + name.removeprefix(begin)] = value
-    return named
+def _points(rows, x, y):
+    """The numbers of a column by step; None unless the steps are whole numbers that grow. An empty cell is no point."""
+    try:
+        points = [(float(row[x]), float(row[y])) for row in rows if row[y] not in ("", None)]
+    except (KeyError, TypeError, ValueError):
+        return None  # of words, as the table of a confusion matrix may be
+    steps = [step for step, _ in points]
+    grow = all(step == step // 1 for step in steps) and steps == sorted(set(steps))
+    return {int(step): value for step, value in points} if grow else None
+
+
+def named(keys, beginnings):
+    """A name for each (file, key): the key, with its file in front where two files have the same one.
+
+    Beginnings of names are replaced as mlflow.yaml says, and characters that MLflow refuses by "_".
+    """
+    count, named = Counter(key for _, key in keys), {}
+    for file, key in keys:
+        name = key if key and count[key] == 1 else f"{file}.{key}".rstrip(".")
+        begin = next((begin for begin in beginnings if name.startswith(begin)), "")
+        name = re.sub(r"[^\w.\- :/]", "_", beginnings.get(begin, "") + name.removeprefix(begin))
+        if named.setdefault(name, (file, key)) != (file, key):
+            raise UserError(f"{FILE}: names: {key} of {file} and {named[name][1]} of {named[name][0]} would be {name}")
+    return {key: name for name, key in named.items()}
 
 
 def load_results(pipeline, settings, root):
@@ -130,61 +125,61 @@ def load_results(pipeline, settings, root):
 
     Args:
         pipeline: see `bridge.stages.Pipeline`.
-        settings: see `bridge.settings.Settings`.
+        settings: see `bridge.settings.load_settings`.
         root: folder of the project.
 
     Raises:
-        UserError: mlflow.yaml names stages or files that are not there.
+        UserError: a stage has not run; or mlflow.yaml names stages or files that are not there.
     """
-    chosen = {"": pipeline.upstream}
-    if settings.runs:
-        items = {}
-        for name in pipeline.upstream:
-            stage, _, item = name.partition("@")
-            if stage in settings.runs and item:
-                items.setdefault(item, []).append(name)
-        chosen = {item: pipeline.trace(names) for item, names in items.items()}
-        if not chosen:
-            raise UserError(
-                f"{FILE}: no stage of {', '.join(settings.runs)} is upstream and has run: run dvc repro first"
-            )
-    return [_result(pipeline, names, run, of_run(vars(settings), run), root) for run, names in chosen.items()]
+    items = {} if settings["runs"] else {"": pipeline.upstream}
+    for name in pipeline.upstream:
+        stage, _, item = name.partition("@")
+        if stage in settings["runs"]:
+            items.setdefault(item or stage, []).append(name)
+    if settings["runs"] and not items:
+        raise UserError(f"{FILE}: runs: no stage upstream is called {' or '.join(settings['runs'])}")
+    traced = {run: pipeline.trace(names) for run, names in items.items()}
+    for name in sorted({name for names in traced.values() for name in names} - {*pipeline.stages}):
+        raise UserError(f"stage {name} has not run, so there is no result to publish: run dvc repro first")
+    return [_result(pipeline, names, run, of_run(settings, run), root) for run, names in traced.items()]
 
 
 def _result(pipeline, names, run, settings, root):
-    params, hashes, pictures, deps = {}, {}, {}, {}
-    for name in names:
-        stage = pipeline.stages[name]
-        drawn = {path: hash for path, hash in stage.outs.items() if is_picture(root / path)}
-        pictures |= drawn
-        deps |= stage.deps
-        if drawn != stage.outs or not drawn:
-            params |= {(file, key): value for file, values in stage.params.items() for key, value in values.items()}
-            hashes |= {path: hash for path, hash in stage.outs.items() if path not in drawn}
-    wanted = settings["data"] or [
-        path for path in deps if not pipeline.makers([path]) and Path(path).suffix.lower() not in {*NO_DATA, ""}
-    ]
-    written = [*hashes, *pictures]
-    for path in [*settings["images"].values(), *([settings["model"]["file"]] if settings["model"] else ())]:
-        if not any(meet(path, out) for out in written):
-            raise UserError(f"{FILE}: {path} is not an output of a stage upstream")
-    curves = []
-    for path, x, columns in pipeline.curves:
-        if any(meet(path, out) for out in hashes):
-            curves.append((path, x, settings["curves"].get(path, columns)))
+    stages = [pipeline.stages[name] for name in names]
+    deps = {path: hash for stage in stages for path, hash in stage.deps.items()}
+    outs = {path: hash for stage in stages for path, hash in stage.outs.items()}
+    known = {**deps, **outs}
+    drawn = [path for path in outs if is_inside(path) and is_picture(root / path) and not meets(path, deps)]
+    hashes = {path: hash for path, hash in outs.items() if path not in drawn}
+    pictures = {path: outs[path] for path in drawn}
+    params = params_of(stage for stage in stages if not stage.outs or stage.outs.keys() - pictures.keys())
+    by_name = named(params, settings["names"])
+    inputs = [path for path in sorted(deps) if _is_data(root, path) and not pipeline.makers([path])]
+    data, on = settings["data"] or inputs, settings["champion"].get("on", [])
+    outputs = [*settings["images"].values(), *(path for key, path in settings["model"].items() if key == "file")]
+    for path in [*data, *on, *outputs]:
+        if not meets(path, outs if path in outputs else known):
+            raise UserError(f"{FILE}: {path} is not a file of a stage upstream{run and f' of {run}'}")
     return Result(
         run=run,
         root=root,
         settings=settings,
         stages=names,
-        params=_named(params, settings["names"]) | settings["params"],
+        params={by_name[key]: value for key, value in params.items()} | settings["params"],
         hashes=hashes,
         pictures=pictures,
-        data={path: {**deps, **hashes}.get(path) for path in wanted},
-        metric_files=[path for path in pipeline.metrics if any(meet(path, out) for out in hashes)],
-        curves=curves,
+        data={path: known.get(path) or md5(root / path) for path in data},
+        compared_on=digest([known.get(path) or md5(root / path) for path in on]),
+        metric_files=[path for path in pipeline.metrics if meets(path, hashes)],
+        curves=[(path, x, settings["curves"].get(path, ys)) for path, x, ys in pipeline.curves if meets(path, hashes)],
         digest=digest(
             {"run": run, "params": {f"{file}:{key}": v for (file, key), v in params.items()}, "hashes": hashes}
         ),
         pictures_digest=digest(pictures),
     )
+
+
+def _is_data(root, path):
+    """Whether an input looks like data: `dvc add` keeps it, or it is a file, but no code."""
+    kept = any((root / f"{place}.dvc").exists() for place in [Path(path), *Path(path).parents])
+    return kept or Path(path).suffix.lower() not in NO_DATA

@@ -1,19 +1,41 @@
 """mlflow.yaml: what a project may say of how it is shown; where it says nothing, the bridge finds out itself."""
 
-from dataclasses import dataclass, field, fields
+from typing import Any, Required, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
 
 from bridge.errors import UserError
 from bridge.files import read
 
 FILE = "mlflow.yaml"
+KINDS = {str: "text", int: "a whole number", list: "a list", dict: "keys and values"}
 
 
-@dataclass(frozen=True)
-class Settings:
+class Model(TypedDict, total=False):
+    """What MLflow loads: loader (a module with `_load_pyfunc`) gets file (an output) and config.
+
+    code: folders that the loader is imported from; inputs, outputs: [type of NumPy, shape].
+    """
+
+    loader: Required[str]
+    file: Required[str]
+    code: list[str]
+    config: dict[str, Any]
+    inputs: list
+    outputs: list
+    example: list
+
+
+class Champion(TypedDict):
+    """The best model: by metric (the higher the better), on: files with the data that results are compared on."""
+
+    metric: str
+    on: list[str]
+
+
+class Settings(TypedDict, total=False):
     """The keys of mlflow.yaml, all of them optional. {run} in a value becomes the name of the run.
 
     experiment: name of the MLflow experiment; else that of the project's folder.
-    runs: names of `foreach` stages: one run for each of their items; else one for the whole pipeline.
+    runs: names of stages: one run for each of them, or for each item of a `foreach`; else one for the whole pipeline.
     params: parameters to add, by name.
     names: beginnings of parameters' and metrics' names, and what they become.
     curves: by path of a table, its columns to draw; else those that dvc.yaml says.
@@ -21,49 +43,56 @@ class Settings:
     files: patterns of outputs to keep with the run; else all up to max_bytes.
     max_bytes: size of the largest output that is kept.
     data: outputs or inputs that are the data set; else the data files that no stage writes.
-    model: what MLflow loads: loader (a module), code (folders), file, config, inputs, outputs, example.
-    champion: metric (the higher the better), and on: files with the data that results are compared on.
     """
 
-    experiment: str = ""
-    runs: list = field(default_factory=list)
-    params: dict = field(default_factory=dict)
-    names: dict = field(default_factory=dict)
-    curves: dict = field(default_factory=dict)
-    images: dict = field(default_factory=dict)
-    files: list = field(default_factory=list)
-    max_bytes: int = 10_000_000
-    data: list = field(default_factory=list)
-    model: dict = field(default_factory=dict)
-    champion: dict = field(default_factory=dict)
-
-
-PARTS = {
-    "model": ("loader", "code", "file", "config", "inputs", "outputs", "example"),
-    "champion": ("metric", "on"),
-}
+    experiment: str
+    runs: list[str]
+    params: dict[str, Any]
+    names: dict[str, str]
+    curves: dict[str, list[str]]
+    images: dict[str, str]
+    files: list[str]
+    max_bytes: int
+    data: list[str]
+    model: Model
+    champion: Champion
 
 
 def load_settings(root):
-    """Reads and checks mlflow.yaml; raises UserError that names the key, what was given, and what is allowed."""
+    """Reads and checks mlflow.yaml.
+
+    Args:
+        root: folder of the project.
+
+    Returns:
+        A dict with every key of `Settings`; empty where nothing is said, max_bytes 10 million.
+
+    Raises:
+        UserError: names the key, what was given, and what is allowed.
+    """
     content = (read(root / FILE) if (root / FILE).exists() else None) or {}
-    allowed = {one.name: type(getattr(Settings(), one.name)) for one in fields(Settings)}
-    if not isinstance(content, dict):
-        raise UserError(f"{FILE} must hold keys, of {', '.join(allowed)}")
-    for key, value in content.items():
-        if key not in allowed:
-            raise UserError(f"{FILE}: {key} is not a setting; allowed are {', '.join(allowed)}")
-        if not isinstance(value, allowed[key]):
-            kind = {dict: "keys and values", list: "a list", str: "text", int: "a whole number"}[allowed[key]]
-            raise UserError(f"{FILE}: {key} is {value!r}, but must be {kind}")
-        for part in value if key in PARTS else ():
-            if part not in PARTS[key]:
-                raise UserError(f"{FILE}: {key}.{part} is not a setting; allowed are {', '.join(PARTS[key])}")
-    for key, needed in {"model": ("loader", "file"), "champion": ("metric", "on")}.items():
-        for part in needed if key in content else ():
-            if part not in content[key]:
-                raise UserError(f"{FILE}: {key}.{part} is missing")
-    return Settings(**content)
+    _check("", content, Settings)
+    if "champion" in content and "model" not in content:
+        raise UserError(f"{FILE}: champion needs a model: it is the alias of one")
+    kinds = get_type_hints(Settings)
+    empty = {key: {} if is_typeddict(kind) else (get_origin(kind) or kind)() for key, kind in kinds.items()}
+    return empty | {"max_bytes": 10_000_000} | content
+
+
+def _check(where, value, kind):
+    """Raises UserError if the value is not of the kind, or a part of it is not."""
+    plain, parts = (dict, get_type_hints(kind)) if is_typeddict(kind) else (get_origin(kind) or kind, None)
+    if plain is not Any and (not isinstance(value, plain) or isinstance(value, bool)):
+        raise UserError(f"{FILE}: {where[1:] or 'the whole'} is {value!r}, but must be {KINDS[plain]}")
+    if parts:
+        for key in [*value, *kind.__required_keys__]:
+            if key not in parts or key not in value:
+                wrong = "is missing" if key in parts else "is not a setting"
+                raise UserError(f"{FILE}: {f'{where}.{key}'[1:]} {wrong}; the settings are {', '.join(parts)}")
+            _check(f"{where}.{key}", value[key], parts[key])
+    elif kinds := get_args(kind):
+        for key, one in value.items() if plain is dict else enumerate(value):
+            _check(f"{where}.{key}", one, kinds[-1])
 
 
 def of_run(value, run):

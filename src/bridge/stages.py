@@ -1,13 +1,15 @@
 """What DVC knows of the stages: their parameters, files and hashes, out of dvc.lock.
 
-That is enough to know a result by. Which outputs are metrics and plots is not in it, nor the folder
-that a stage works in: DVC itself is asked for these. That takes a third of a second, so the answer
-is kept as long as dvc.yaml and the names in dvc.lock stay the same.
+That is enough to know a result by. How the stages hang together, and which outputs are metrics and
+plots, is in dvc.yaml, with its templates: DVC itself is asked. That takes half a second, so the
+answer is kept as long as the files that it comes from stay the same.
 """
 
 import json
 import os
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass
+from pathlib import Path
 
 from bridge.errors import UserError
 from bridge.files import digest, flat, main_checkout, md5, read, replacing
@@ -18,48 +20,52 @@ MEMO = ".dvc/tmp/bridge.json"
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage as dvc.lock has it; paths are relative to the project."""
+    """A stage that has run, as dvc.lock has it; paths are relative to the project."""
 
-    params: dict[str, dict] = field(default_factory=dict)  # by file, values by dotted name
-    deps: dict[str, str] = field(default_factory=dict)  # hashes by path
-    outs: dict[str, str] = field(default_factory=dict)
+    params: dict[str, dict]  # by file, values by dotted name
+    deps: dict[str, str]  # hashes by path
+    outs: dict[str, str]
 
 
 class Pipeline:
-    """The stages that have run, by name, in the order of dvc.yaml.
+    """The stages of the project but our own, by name, in the order of dvc.yaml.
 
-    stages: dict of Stage.
-    upstream: names of those that our own stage depends on, directly or not.
+    files: each dvc.yaml, and what its templates take values from.
+    declared: what dvc.yaml says of each: lock (file), name, wdir, deps, outs, params (files).
+    stages: of those that have run, a `Stage`.
+    upstream: names of those that our own stage depends on, directly or not; of all without one.
     metrics: paths of the metrics files.
-    curves: of the tables that are plots, path, name of the column x, names of the columns y.
+    curves: of the tables that are plots, path, name of the column x, names of the columns y (all if empty).
 
     Raises:
-        UserError: nothing has run yet, or a file of DVC's cannot be read.
+        UserError: a file of DVC's cannot be read.
     """
 
     def __init__(self, root):
-        if not (root / "dvc.lock").exists():
-            raise UserError("there is no dvc.lock, so there is no result to publish: run dvc repro first")
-        declared = _declared(root)
-        self.metrics, self.curves = declared["metrics"], declared["curves"]
-        locks = {file: _locked(_lock_of(root, file)) for file in declared["files"]}
-        self.stages, own = {}, None
-        for name, of in declared["stages"].items():
-            if RECEIPT in of["outs"]:
-                own = of["deps"]
-            elif entry := locks[of["file"]].get(of["name"]):
-                wdir = of["wdir"]
-                self.stages[name] = Stage(
-                    {_placed(wdir, file): flat(values) for file, values in entry.get("params", {}).items()},
-                    {_placed(wdir, dep["path"]): _hash(dep) for dep in entry.get("deps", [])},
-                    {_placed(wdir, out["path"]): _hash(out) for out in entry.get("outs", [])},
+        asked = _declared(root)
+        self.files, self.declared = asked["watched"], asked["stages"]
+        self.metrics, self.curves = asked["metrics"], asked["curves"]
+        own = [self.declared.pop(name) for name, of in [*self.declared.items()] if RECEIPT in of["outs"]]
+        self.stages = self.locked(lambda file: (root / file).read_text("utf-8") if (root / file).exists() else "")
+        self.upstream = self.trace(self.makers(own[0]["deps"]) if own else self.declared)
+
+    def locked(self, text_of):
+        """The stages as dvc.lock has them, by name; text_of(path) gives what a dvc.lock holds."""
+        locks = {file: _locked(file, text_of(file)) for file in {of["lock"] for of in self.declared.values()}}
+        found = {}
+        for name, of in self.declared.items():
+            if entry := locks[of["lock"]].get(of["name"]):
+                params, (deps, outs) = entry.get("params", {}), (entry.get(kind, []) for kind in ("deps", "outs"))
+                found[name] = Stage(
+                    {_placed(of["wdir"], file): flat(values) for file, values in params.items()},
+                    *({_placed(of["wdir"], part["path"]): _hash(part) for part in parts} for parts in (deps, outs)),
                 )
-        self.upstream = self.trace([*self.stages] if own is None else self.makers(own))
+        return found
 
     def makers(self, paths):
         """The stages that write one of these paths, something in it, or the folder that it lies in."""
-        outs = [(out, name) for name, stage in self.stages.items() for out in stage.outs]
-        return [name for out, name in outs if any(meet(out, path) for path in paths)]
+        outs = [(out, name) for name, of in self.declared.items() for out in of["outs"]]
+        return [name for out, name in outs if meets(out, paths)]
 
     def trace(self, names):
         """The stages of these names, and all upstream of them."""
@@ -67,8 +73,8 @@ class Pipeline:
         while todo:
             if (name := todo.pop()) not in found:
                 found.add(name)
-                todo.extend(self.makers(self.stages[name].deps))
-        return [name for name in self.stages if name in found]
+                todo.extend(self.makers(self.declared[name]["deps"]))
+        return [name for name in self.declared if name in found]
 
     def check(self, names, root):
         """Makes sure that these stages ran one after the other, with the parameters that are there now.
@@ -81,9 +87,10 @@ class Pipeline:
         for name in names:
             for file, used in self.stages[name].params.items():
                 for key in used if file in now else ():
-                    if "[" not in key and now[file].get(key) != used[key]:
+                    given = now[file].get(key)
+                    if "[" not in key and given != used[key] and str(given) != str(used[key]):  # nan is not nan
                         raise UserError(
-                            f"{file}: {key} is {now[file].get(key)}, but the results were made with {used[key]}:"
+                            f"{file}: {key} is {given}, but the results were made with {used[key]}:"
                             f" run dvc repro, or, if {name} is frozen, dvc unfreeze it first"
                         )
             for dep, used in self.stages[name].deps.items():
@@ -92,9 +99,14 @@ class Pipeline:
                         raise UserError(f"{dep} is newer than what was made from it: run dvc repro")
 
 
-def meet(one, other):
-    """Whether two paths are the same, or one lies in the other."""
-    return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
+def meets(path, others):
+    """Whether a path is one of the others, lies in one of them, or holds one of them."""
+    return any(f"{path}/".startswith(f"{other}/") or f"{other}/".startswith(f"{path}/") for other in others)
+
+
+def params_of(stages):
+    """The parameters of the stages, by (file, name)."""
+    return {(file, key): v for stage in stages for file, values in stage.params.items() for key, v in values.items()}
 
 
 def _hash(entry):
@@ -106,39 +118,30 @@ def _placed(wdir, path):
     return path if "://" in path else os.path.normpath(os.path.join(wdir, path)).replace(os.sep, "/")
 
 
-def _lock_of(root, file):
-    return (root / file).with_name("dvc.lock")
-
-
-def _locked(path):
-    content = read(path) if path.exists() else {}
-    stages = content.get("stages") if isinstance(content, dict) else None
-    if not isinstance(stages, dict | None):
-        raise UserError(f"cannot use {path.name}: delete it and run dvc repro, which makes it anew from the cache")
-    return stages or {}
+def _locked(file, text):
+    content = read(Path(file), text) or {}
+    stages = (content.get("stages") or {}) if isinstance(content, dict) else None
+    if not isinstance(stages, dict):
+        raise UserError(f"cannot use {file}: delete it and run dvc repro, which makes it anew from the cache")
+    return stages
 
 
 def _declared(root):
     """What dvc.yaml says, resolved: see `_ask_dvc`."""
     memo = main_checkout(root) / MEMO
 
-    def key(files):
-        names = [
-            [name, *([part["path"] for part in stage.get(kind, [])] for kind in ("deps", "outs"))]
-            for file in files
-            for name, stage in _locked(_lock_of(root, file)).items()
-        ]
-        return digest([[md5(root / file) for file in files], names])
+    def key(watched):
+        return digest({file: md5(root / file) for file in watched})
 
     try:
         kept = json.loads(memo.read_text())
-        if kept["key"] == key(kept["files"]):
+        if kept["key"] == key(kept["watched"]):
             return kept
     except (OSError, ValueError, LookupError, TypeError):
         pass
     asked = _ask_dvc(root)
     with replacing(memo) as temporary:
-        temporary.write_text(json.dumps(asked | {"key": key(asked["files"])}))
+        temporary.write_text(json.dumps(asked | {"key": key(asked["watched"])}))
     return asked
 
 
@@ -146,8 +149,7 @@ def _ask_dvc(root):
     """By DVC's own index of the stages, which is no documented interface: a test pins it.
 
     Returns:
-        A dict: files (each dvc.yaml), stages (by address: file, name, wdir, deps, outs), metrics
-        and curves as of `Pipeline`.
+        A dict: watched (the files that the answer comes from), stages, metrics and curves as of `Pipeline`.
     """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
@@ -155,42 +157,42 @@ def _ask_dvc(root):
     def placed(path):
         return os.path.relpath(path, root).replace(os.sep, "/")
 
-    files, stages, metrics, curves = {}, {}, [], []
+    files, stages, metrics, curves, watched = {}, {}, [], [], set()
     try:
         for stage in Repo(str(root)).index.stages:
             if not stage.path_in_repo.endswith("dvc.yaml"):  # one of `dvc add`
                 continue
-            files[stage.path_in_repo] = stage.dvcfile
+            file = stage.path_in_repo
+            files[file] = stage.dvcfile
             outs = {placed(out.fs_path): out for out in stage.outs}
-            stages[stage.addressing] = {
-                "file": stage.path_in_repo,
+            stages[stage.name if file == "dvc.yaml" else f"{file}:{stage.name}"] = {
+                "lock": file.removesuffix("yaml") + "lock",
                 "name": stage.name,
                 "wdir": placed(stage.wdir),
-                "deps": [placed(dep.fs_path) for dep in stage.deps],
-                "outs": list(outs),
+                "deps": [dep.def_path if "://" in dep.def_path else placed(dep.fs_path) for dep in stage.deps],
+                "outs": [*outs],
+                "params": [placed(dep.fs_path) for dep in stage.params],
             }
             metrics += [path for path, out in outs.items() if out.metric]
-            curves += [(path, out.plot, path) for path, out in outs.items() if isinstance(out.plot, dict)]
-        for file, dvcfile in files.items():  # what stands beside the stages
+            curves += [table for path, out in outs.items() if out.plot for table in _tables(path, out.plot, ".")]
+        for file, dvcfile in files.items():
             folder = os.path.dirname(file)
-            metrics += [_placed(folder, path) for path in dvcfile.metrics]
+            metrics += [_placed(folder, path) for path in dvcfile.metrics]  # what stands beside the stages
             for plot in dvcfile.plots:
                 for path, of in plot.items() if isinstance(plot, dict) else ():
-                    curves.append((_placed(folder, path), of or {}, folder))
+                    curves += _tables(path, of, folder)
+            watched.add(file)
+            if re.search(r"\$\{(?!item|key)", (root / file).read_text("utf-8")):
+                watched |= {placed(path) for path in dvcfile.resolver.context.imports}
     except DvcException as error:
         raise UserError(f"DVC cannot read the pipeline: {str(error).splitlines()[0]}") from None
-    tables = [table for path, of, folder in curves for table in _tables(path, of, folder)]
-    return {"files": list(files), "stages": stages, "metrics": metrics, "curves": tables}
+    return {"watched": sorted(watched), "stages": stages, "metrics": metrics, "curves": curves}
 
 
 def _tables(path, of, folder):
     """A plot's files with their columns x and y, in any of the ways that dvc.yaml may say them."""
-    x, y = of.get("x"), of.get("y")
-    by_file = y if isinstance(y, dict) else {path: y}
-    for file, columns in by_file.items():
-        place = _placed(folder, file) if file != path else path
-        column = next(iter(x.values()), None) if isinstance(x, dict) and len(x) == 1 else x
-        if isinstance(x, dict) and file in x:
-            column = x[file]
-        if isinstance(column, str) and columns:
-            yield place, column, [columns] if isinstance(columns, str) else list(columns)
+    x, y = (of.get("x"), of.get("y")) if isinstance(of, dict) else (None, None)
+    for file, columns in (y if isinstance(y, dict) else {path: y}).items():
+        column = x.get(file, next(iter(x.values()))) if isinstance(x, dict) else x
+        if column:
+            yield _placed(folder, file), column, [columns] if isinstance(columns, str) else columns or []
