@@ -47,6 +47,11 @@ class Classifier:
         return weights
 
     @staticmethod
+    def compiled():
+        """The same model with a compiled `gradient_descent` of its own, or None."""
+        return None
+
+    @staticmethod
     def score_gradient(scores, y):
         """Gradient of the data loss on the scores: (p_k - 1(y = k)) / N, of shape [N, K]."""
         dscores = softmax(scores)
@@ -103,6 +108,12 @@ class MLP(Classifier):
         dW = matmul(X.T, dhidden)  # [D, H]
         db = sum_points(dhidden)  # [H]
         return {"W": dW, "b": db, "W2": dW2, "b2": db2}
+
+    @staticmethod
+    def compiled():
+        from spirals.compiled import CompiledMLP
+
+        return CompiledMLP
 
 
 MODELS = {"linear": Linear, "mlp": MLP}  # under the names that params.yaml and dvc.yaml give them
