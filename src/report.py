@@ -8,6 +8,7 @@ import numpy as np
 from markdown_it import MarkdownIt
 
 from pictures import figures
+from pictures.explorer import explorer
 from pipeline import paths
 from pipeline.errors import plain_errors
 from pipeline.files import (
@@ -28,22 +29,26 @@ from spirals.models import MODELS
 PACKAGES = ("numpy", "matplotlib", "pillow", "dvc", "mlflow")  # whose versions are told
 PICTURES = {".gif": ("image/gif", b"\0;"), ".png": ("image/png", b"IEND\xaeB`\x82")}  # type, and how the file ends
 
+MOST, MOST_PICTURES = 3_000_000, 2_000_000  # characters: of the page, and of its pictures
+
 PAGE = """<!DOCTYPE html>
 <html lang="en">
+<head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>%s: the report</title>
+<title>{name}: the report</title>
 <style>
-:root { color-scheme: light dark; }
-body { max-width: 52rem; margin: 0 auto; padding: 1rem; font: 1rem/1.5 system-ui, sans-serif;
-  color: light-dark(#1f2328, #e0e3e7); background: light-dark(#fff, #14171b); overflow-wrap: break-word; }
-img { max-width: 100%%; height: auto; border-radius: 6px; }
-table { display: block; overflow-x: auto; border-collapse: collapse; margin: 1rem 0; }
-th, td { padding: .3rem .8rem; border: 1px solid light-dark(#d0d7de, #3d444d); }
-summary { cursor: pointer; }
-</style>
-%s</html>
+{style}</style>
+<noscript><style>.explorer {{ display: none; }}</style></noscript>
+</head>
+<body>
+{body}</body>
+</html>
 """
+STYLE = paths.ROOT / "src/pictures/page.css"
+EXPLORER = "<!-- explorer -->"
+MOVING = rf"{EXPLORER}\n<noscript><p>\1</p></noscript>"
+ELSEWHERE = "The whole as one file that opens from disk, with the training to drag: `reports/report.html`.\n"
 
 
 def report(params, root):
@@ -54,9 +59,7 @@ def report(params, root):
     draw(params.plot.dpi, root, curves)
     text = markdown(params, root, metrics, curves)
     write_text(root / paths.REPORT, text)
-    html = MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
-    html = re.sub('src="([^"]+)"', lambda found: inlined(root, found[1]), html)
-    write_text(root / paths.REPORT_PAGE, PAGE % (NAME, html))
+    write_text(root / paths.REPORT_PAGE, page(text, root))
 
 
 def draw(dpi, root, curves):
@@ -75,15 +78,31 @@ def draw(dpi, root, curves):
     figures.side_by_side(boundaries, folder / "boundaries.png", dpi)
 
 
+def page(text, root):
+    """The report as one file: the Markdown, its pictures in it, and instead of the moving one the explorer."""
+    html = MarkdownIt("commonmark", {"html": True}).enable("table").render(text.replace(ELSEWHERE, ""))
+    html = re.sub("<p>(<img[^>]*learning.gif[^>]*>)</p>", MOVING, html)
+    room = MOST_PICTURES
+    for name in sorted(re.findall('src="([^"]+)"', html), key=lambda name: name.endswith(".gif")):  # that one last
+        if len(data := inlined(root, name)) <= room:
+            html = html.replace(f'src="{name}"', f'src="{data}"')
+            room -= len(data)
+        else:
+            told = f'<a href="{name}">{name}</a> is too large for this page'
+            html = re.sub(f'<img[^>]*src="{name}"[^>]*>', told, html)
+    html = PAGE.format(name=NAME, style=STYLE.read_text(encoding="utf-8"), body=html)
+    return html.replace(EXPLORER, explorer(root, MOST - len(html)))
+
+
 def inlined(root, name):
-    """The attribute src with the picture itself: the page opens without a network, wherever it is sent."""
+    """The picture itself as an address: the page opens without a network, wherever it is sent."""
     path = root / paths.REPORT.parent / name
     kind, end = PICTURES[path.suffix]
     with reading(path):
         content = path.read_bytes()
         if not content.endswith(end):
             raise ValueError("it is cut off, or is no picture")
-    return f'src="data:{kind};base64,{base64.b64encode(content).decode()}"'
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def markdown(params, root, metrics, curves):
@@ -106,18 +125,17 @@ def markdown(params, root, metrics, curves):
     return f"""# {NAME}: the report
 
 Written by `dvc repro` from the files of the pipeline.
-The whole as one file that opens from disk: `reports/report.html`.
-
+{ELSEWHERE}
 ![The decision boundary and the loss, from the first iteration to the last](models/{[*MODELS][-1]}/learning.gif)
 
 {table(["", *(model.title for model in MODELS.values())], [[label, *values] for label, values in rows])}
-{losses(curves, published, same)}
+{worse(curves)}{losses(curves, published, same)}
 ## Pictures
 
 ![The regions of all models, with the points](figures/boundaries.png)
 
-The darker a region, the surer is the model; the lines lie where two classes are equally probable.
-Points with a black edge are misclassified.
+The fuller the colour of a region, the surer is the model; the lines lie where two classes are equally probable.
+Outlined points are misclassified.
 
 ![The loss of all models by iteration](figures/losses.png)
 
@@ -133,6 +151,17 @@ Points with a black edge are misclassified.
 {", ".join(f"{name} {version}" for name, version in versions(paths.ROOT).items())} (`requirements.lock`).
 The hash of every file is in `dvc.lock`.
 """
+
+
+def worse(curves):
+    """A sentence for every training that did not pay."""
+    told = ""
+    for name, curve in curves.items():
+        first, last = curve[0, 1], curve[-1, 1]
+        if last > first:
+            told += f"**{MODELS[name].title}: the training ended worse than it began.** The loss was {first:.6g} before"
+            told += f" it and {last:.6g} after {curve[-1, 0]:,.0f} iterations; a smaller learning rate may help.\n\n"
+    return told
 
 
 def table(header, rows):
@@ -170,19 +199,26 @@ def losses(curves, published, same):
     for name in same:
         ours = {int(iteration): f"{loss:f}" for iteration, loss, _ in curves[name]}
         rows += [
-            [MODELS[name].title, f"{iteration:,}", ours[iteration], loss, "" if ours[iteration] == loss else "differs"]
+            [
+                MODELS[name].title,
+                f"{iteration:,}",
+                ours[iteration],
+                loss,
+                *([] if ours[iteration] == loss else ["differs"]),
+            ]
             for iteration, loss in published["losses"][name].items()
             if iteration in ours
         ]
     if not rows:
         return ""
-    agree = sum(row[-1] == "" for row in rows)
+    agree = sum(ours == loss for _, _, ours, loss, *_ in rows)
     told = f"All {agree}" if agree == len(rows) else f"{agree} of the {len(rows)}"
+    header = ["", "iteration", "here", "published", *([] if agree == len(rows) else [""])]
     return f"""{told} losses printed in the case study are the same here, in every digit.
 
 <details><summary>The losses side by side</summary>
 
-{table(["", "iteration", "here", "published", ""], rows)}
+{table(header, rows)}
 </details>
 
 """

@@ -38,7 +38,8 @@ class Browser:
         port = next(line.split()[-1].rstrip(".") for line in self.driver.stdout if "started successfully" in line)
         self.session = f"http://127.0.0.1:{port}/session"
         options = {"args": self.arguments, "binary": CHROMIUM}
-        capabilities = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options}}}
+        logged = {"browser": "ALL", "performance": "ALL"}
+        capabilities = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options, "goog:loggingPrefs": logged}}}
         self.session += "/" + self.call("", capabilities)["sessionId"]
         return self
 
@@ -50,7 +51,7 @@ class Browser:
             self.driver.communicate(timeout=30)
 
     def call(self, path, body=None, method="POST"):
-        data = None if method == "DELETE" else json.dumps(body or {}).encode()
+        data = None if method in ("DELETE", "GET") else json.dumps(body or {}).encode()
         request = urllib.request.Request(self.session + path, data, {"Content-Type": "application/json"}, method=method)
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)["value"]
@@ -58,9 +59,9 @@ class Browser:
     def open(self, address):
         self.call("/url", {"url": address})
 
-    def script(self, source):
-        """What the JavaScript returns."""
-        return self.call("/execute/sync", {"script": source, "args": []})
+    def script(self, source, *arguments):
+        """What the JavaScript returns; it finds the arguments in `arguments`."""
+        return self.call("/execute/sync", {"script": source, "args": arguments})
 
     def wait(self, source, seconds=60):
         """Waits until the JavaScript expression is true, and returns its value."""
@@ -74,15 +75,60 @@ class Browser:
     def text(self):
         return self.script("return document.body.innerText")
 
+    def element(self, selector):
+        """The address of the first element of a CSS selector, for `call`."""
+        return f"/element/{[*self.call('/element', {'using': 'css selector', 'value': selector}).values()][0]}"
+
     def type(self, selector, text):
         """Types into the first element of a CSS selector; \\ue007 is the return key."""
-        element = self.call("/element", {"using": "css selector", "value": selector})
-        self.call(f"/element/{[*element.values()][0]}/value", {"text": text})
+        self.call(f"{self.element(selector)}/value", {"text": text})
+
+    def press(self, *keys):
+        """Presses keys one after another, for whatever has the focus."""
+        strokes = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
+        self.call("/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": strokes}]})
+
+    def move(self, selector, *places, drag=False, kind="mouse"):
+        """Moves a pointer over an element.
+
+        Args:
+            selector: of the element, which is scrolled into view.
+            places: where it goes, each as x and y in CSS pixels from the element's upper left corner.
+            drag: whether the button is held from the first place to the last, or the finger is down.
+            kind: "mouse" or "touch".
+
+        Returns:
+            The places in whole pixels of the page, as the element is told them.
+        """
+        left, top = self.script(
+            """const element = document.querySelector(arguments[0]);
+            element.scrollIntoView({block: "center", behavior: "instant"});
+            const {left, top} = element.getBoundingClientRect();
+            return [left, top];""",
+            selector,
+        )
+        pixels = [(round(left + x), round(top + y)) for x, y in places]
+        moves = [{"type": "pointerMove", "duration": 40, "x": x, "y": y} for x, y in pixels]
+        if drag:
+            button = {"button": 0}
+            moves = [moves[0], {"type": "pointerDown", **button}, *moves[1:], {"type": "pointerUp", **button}]
+        pointer = {"type": "pointer", "id": kind, "parameters": {"pointerType": kind}, "actions": moves}
+        self.call("/actions", {"actions": [pointer]})
+        return [(x - left, y - top) for x, y in pixels]
+
+    def log(self, kind):
+        """What was logged since the last call: "browser" is the console, "performance" the network and more."""
+        return self.call("/se/log", {"type": kind})
+
+    def emulate(self, width=None, scale=1, **features):
+        """Another width and scale of the page; media features as in CSS, with _ for -: prefers_color_scheme="dark"."""
+        if width:
+            size = {"width": width, "height": 900, "deviceScaleFactor": scale, "mobile": False}
+            self.call("/goog/cdp/execute", {"cmd": "Emulation.setDeviceMetricsOverride", "params": size})
+        media = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
+        self.call("/goog/cdp/execute", {"cmd": "Emulation.setEmulatedMedia", "params": {"features": media}})
 
     def screenshot(self, path):
-        # "GET" in the protocol: the only call without a body that is not the end
-        request = urllib.request.Request(f"{self.session}/screenshot")
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            picture = json.load(answer)["value"]
+        picture = self.call("/screenshot", method="GET")
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_bytes(base64.b64decode(picture))

@@ -7,6 +7,7 @@ import json
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from conftest import ROOT, set_params
 from PIL import Image
@@ -36,8 +37,13 @@ def row(label, linear, mlp, other=None):
 def root(tmp_path, monkeypatch):
     """What the report reads, with the published losses as if they had been computed; figures of a pixel or some."""
     (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
-    for name in MODELS:
+    write_csv(tmp_path / paths.DATA, paths.DATA_HEADER, [(0.1 * k, 0.2, k) for k in range(3)])
+    for name, model in MODELS.items():
         write_json(tmp_path / paths.metrics(name), {name: METRICS[name]})
+        train = getattr(load_params(ROOT), f"train_{name}")
+        weights = {key: np.ones(shape).tolist() for key, shape in model.sizes(2, 3, train).items()}
+        moments = [{"permille": at, "iteration": at, "accuracy": 0.5, "weights": weights} for at in (0, 1000)]
+        write_json(tmp_path / paths.snapshots(name), moments)
         rows = [(int(r["iteration"]), float(r["loss"]), 0.5) for r in PUBLISHED if r["model"] == name]
         write_csv(tmp_path / paths.curve(name), paths.CURVE_HEADER, rows or [(0, 1.1, 0.3), (1000, 0.5, 0.9)])
         Image.new("RGB", (9, 1)).save(tmp_path / paths.learning(name))
@@ -70,7 +76,8 @@ def test_published_parameters_have_the_published_numbers_beside_them(root):
     assert "All 30 losses" in text
     titles = {"linear": "Linear softmax classifier", "mlp": "Two-layer net"}
     for said in PUBLISHED:
-        assert [titles[said["model"]], f"{int(said['iteration']):,}", said["loss"], said["loss"], ""] in rows
+        assert [titles[said["model"]], f"{int(said['iteration']):,}", said["loss"], said["loss"]] in rows
+    assert ["", "iteration", "here", "published"] in rows
     assert "the case study's own parameters" in text
     assert json.loads((root / paths.METRICS).read_text()) == METRICS
 
@@ -81,6 +88,7 @@ def test_a_loss_that_differs_is_said(root):
     text = reported(root)
     assert "29 of the 30 losses" in text
     assert ["Two-layer net", "1,000", "0.294947", "0.294946", "differs"] in tables(text)
+    assert ["", "iteration", "here", "published", ""] in tables(text)
 
 
 def test_other_parameters_have_no_published_numbers(root):
@@ -166,11 +174,38 @@ def test_the_page_holds_everything_and_loads_nothing(root):
         bytes_ = base64.b64decode(content, validate=True)
         assert bytes_ == (root / "reports" / (names[0] or names[1])).read_bytes()
         assert Image.open(io.BytesIO(bytes_)).format.lower() == kind
-    assert not re.search(r"https?:|//[a-z]|@import|url\(|<script", html)
+    assert not re.search(r"https?:|[\"'(]//|@import|url\(|fetch\(|XMLHttp|import\(", html)
+    assert page.tags.count("script") == 2, "the data, and what draws them"
     assert page.tags.count("table") == len(re.findall(r"^\| --", text, re.MULTILINE)) >= 2
     assert page.tags.count("details") == text.count("<details>") >= 1
     assert text.startswith(f"# {NAME}: the report\n") and f"<title>{NAME}: the report</title>" in html
     assert "width=device-width" in html and "color-scheme: light dark" in html
+
+
+def test_pictures_that_are_too_large_for_the_page_are_named(root):
+    path = root / paths.FIGURES / "boundaries.png"
+    path.write_bytes(b" " * 1_600_000 + b"IEND\xaeB`\x82")
+    report(load_params(root), root)
+    page = Page((root / paths.REPORT_PAGE).read_text())
+    assert "figures/boundaries.png" in page.sources and page.tags.count("img") == 4
+    assert all(source.startswith("data:") for source in page.sources if source != "figures/boundaries.png")
+
+
+def test_a_training_that_ended_worse_than_it_began_is_said(root):
+    assert "worse" not in reported(root)
+    write_csv(root / paths.curve("mlp"), paths.CURVE_HEADER, [(0, 1.1, 0.3), (10, 0.5, 0.6), (20, 37.5, 0.3)])
+    text = reported(root)
+    told = "**Two-layer net: the training ended worse than it began.** The loss was 1.1 before it and 37.5 after 20"
+    assert told in text
+    assert "Linear softmax classifier: the training" not in text
+
+
+def test_the_page_does_not_name_itself_and_begins_with_the_training(root):
+    assert "reports/report.html" in reported(root)
+    html = (root / paths.REPORT_PAGE).read_text()
+    assert "report.html" not in html
+    places = [html.index(part) for part in ("<h1>", 'id="explorer"', "<noscript><p><img", "<table>")]
+    assert places == sorted(places) and "data:image/gif" in html[places[2] : places[3]]
 
 
 def test_the_same_page_twice_with_nothing_of_the_moment(root):

@@ -1,7 +1,7 @@
-"""The figures: one style, colours of Okabe and Ito (2008), told apart by the colour-blind.
+"""The figures, in one style.
 
-Every class also has a marker of its own, for prints in grey. The pictures are drawn from
-numbers that are the same everywhere, and carry neither a date nor a version.
+The pictures are drawn from numbers that are the same everywhere, and carry neither a date
+nor a version.
 """
 
 import sys
@@ -15,16 +15,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator
 from PIL import Image
 
+from pictures.palette import LARGEST, MARKERS, PALE, PALETTE, TINT, class_colors, limit, marker_size, thinning
 from pipeline.files import reading, replacing
 from spirals.arithmetic import exp, log
 from spirals.data import NAME
 from spirals.models import MODELS, softmax
 
-PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#666666"]
-MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
 MODEL_COLORS = dict(zip(MODELS, cycle(["#D55E00", *PALETTE[:1], *PALETTE[2:5], "#E69F00", "#666666"])))
-PALE, TINT = 0.12, 0.55  # how much of its colour a class gives to its region: near the border, and at most
-MAX_POINTS = 3000  # drawn in one figure
 ZOOM, ZOOM_FROM = 0.15, 500  # share of a curve that is shown larger, if it has so many points
 INSET = (0.32, 0.4, 0.66, 0.5)  # where: left, bottom, width, height, as shares of the panel
 TICKS = 0.1  # room for its ticks on the left and below, as a share of the panel
@@ -45,13 +42,6 @@ STYLE = {
     "axes.axisbelow": True,
     "legend.frameon": False,
 }
-
-
-def class_colors(classes):
-    """RGB colours, array of shape [classes, 3]; beyond eight the palette begins again, lighter."""
-    rgb = np.array([colors.to_rgb(PALETTE[k % len(PALETTE)]) for k in range(classes)])
-    lighter = (np.arange(classes) // len(PALETTE) / (1 + (classes - 1) // len(PALETTE)))[:, None]
-    return rgb + (1 - rgb) * lighter
 
 
 def grid_probabilities(model, weights, lim, cells):
@@ -99,15 +89,10 @@ def tinted(best, margin):
     return 1 - ink[best] * (PALE + (TINT - PALE) * margin)[..., None]
 
 
-def limit(X):
-    """Half the width of a square around the origin that holds every point, with a margin."""
-    return 1.1 * float(np.max(np.abs(X)))
-
-
 def thinned(X):
-    """Every which point is drawn, and the words that say so."""
-    step = -(-len(X) // MAX_POINTS)
-    return step, "" if step == 1 else f"\n(one point in {step:,} is drawn)"
+    """The words that say that not every point is drawn."""
+    step = thinning(len(X))
+    return "" if step == 1 else f"\n(one point in {step:,} is drawn)"
 
 
 def panels_of(count, height, top, bottom, left=0.7, right=0.12, gap=0.82, **settings):
@@ -152,9 +137,8 @@ def side_by_side(pictures, path, dpi):
 
 def scatter(ax, X, y, wrong=None):
     """Points by class; those in `wrong` with a black edge."""
-    step, _ = thinned(X)
-    size = min(22, max(5, 22 * 600 * step / len(X)))  # square points (1/72 inch); smaller where there are many
-    edge = size / 22
+    step, size = thinning(len(X)), marker_size(len(X))
+    edge = size / LARGEST
     rgb = class_colors(int(y.max()) + 1)
     for k in range(len(rgb)):
         ours = np.flatnonzero(y == k)[::step]
@@ -164,7 +148,7 @@ def scatter(ax, X, y, wrong=None):
         ax.scatter(*X[ours[~missed]].T, **style, edgecolors="white", linewidths=0.5 * edge, label=label)
         ax.scatter(*X[ours[missed]].T, **style, edgecolors="black", linewidths=0.3 + 0.9 * edge, zorder=3)
     if wrong is not None and wrong.any():
-        ax.scatter([], [], s=22, color="white", edgecolors="black", linewidths=1.2, label="misclassified")
+        ax.scatter([], [], s=LARGEST, color="white", edgecolors="black", linewidths=1.2, label="misclassified")
     lim = limit(X)
     ax.set(aspect="equal", xlabel="$x_1$", ylabel="$x_2$", xlim=(-lim, lim), ylim=(-lim, lim))
     for axis in (ax.xaxis, ax.yaxis):
@@ -175,7 +159,7 @@ def scatter_panels(count, X, y):
     """A figure for points, with room for the title, and below for the legend."""
     classes = int(y.max()) + 1
     rows = classes // 4 + 1 if classes <= len(PALETTE) else 1  # of the legend; misclassified is one more entry
-    return panels_of(count, 5.6, top=0.36 + 0.2 * bool(thinned(X)[1]), bottom=0.6 + 0.25 * rows)
+    return panels_of(count, 5.6, top=0.36 + 0.2 * bool(thinned(X)), bottom=0.6 + 0.25 * rows)
 
 
 def legends(figure):
@@ -189,7 +173,7 @@ def draw_data(path, X, y, dpi):
     with rc_context({**STYLE, "axes.grid": False}):
         figure, (ax,) = scatter_panels(1, X, y)
         scatter(ax, X, y)
-        ax.set_title(f"{NAME}: {len(X):,} points in {int(y.max()) + 1} classes{thinned(X)[1]}")
+        ax.set_title(f"{NAME}: {len(X):,} points in {int(y.max()) + 1} classes{thinned(X)}")
         legends(figure)
         save(figure, path, dpi)
 
@@ -216,7 +200,7 @@ def draw_boundary(path, title, probabilities, predicted, X, y, dpi):
             if lead.min() < 0 < lead.max():
                 ax.contour(axis, axis, lead, levels=[0.0], colors="#333333", linewidths=1.0)
         scatter(ax, X, y, wrong=predicted != y)
-        ax.set_title(title + thinned(X)[1])
+        ax.set_title(title + thinned(X))
         legends(figure)
         save(figure, path, dpi)
 

@@ -1,0 +1,232 @@
+"""The training as a page to take hold of: the weights of every model at its kept moments, and what draws them.
+
+The page computes the boundaries itself, from the very doubles that NumPy had (explorer.js).
+Here they are put together with the HTML, which is complete before the script runs, so that
+nothing moves while the page loads.
+"""
+
+import base64
+import html
+import json
+from pathlib import Path
+
+import numpy as np
+
+from pictures.palette import MARKERS, PALE, PALETTE, TINT, class_colors, limit, marker_size, thinning
+from pipeline import paths
+from pipeline.files import read_curve, read_points, read_snapshots
+from spirals.models import MODELS
+from spirals.training import SNAPSHOTS
+
+STYLE, SCRIPT = (Path(__file__).with_name(name) for name in ("explorer.css", "explorer.js"))
+MOST_WEIGHTS = 900_000  # characters of all the weights on the page
+MOST_CURVE = 1000  # points of a curve
+MOST_LINES = 100  # of hidden units
+ROWS = 4  # classes whose probabilities are told at once
+GOOD = 0.9  # share of the points right, at a moment worth dragging to
+HTML, MOMENT = 8000, 130  # characters: of the page without style, script and data; of a moment without its weights
+LONGEST = 26  # characters of a number in a file of snapshots, with its comma
+
+
+def explorer(root, room):
+    """The part of the page with both models to explore.
+
+    Args:
+        root: where data/ lies.
+        room: characters that it may take; weights that do not fit are left out, and that is said.
+
+    Returns:
+        HTML with style, script and data in it. The same files give the same text.
+    """
+    X, y = read_points(root / paths.DATA)
+    classes = int(y.max()) + 1
+    shown = np.concatenate([np.flatnonzero(y == k)[:: thinning(len(y))] for k in range(classes)])
+    common = {
+        "limit": limit(X),
+        "colors": class_colors(classes).round(6).tolist(),
+        "markers": MARKERS,
+        "pale": PALE,
+        "tint": TINT,
+        "mostLines": MOST_LINES,
+        "points": {"x": doubles(X[shown].T), "y": text64(y[shown].astype(np.uint8)), "area": marker_size(len(y))},
+    }
+    curves = {name: read_curve(root / paths.curve(name)) for name in MODELS}
+    plain = {name: _curve(curve) for name, curve in curves.items()}
+    room -= len(json.dumps([common, plain])) + len(STYLE.read_bytes()) + len(SCRIPT.read_bytes())
+    room -= HTML + len(MODELS) * len(SNAPSHOTS) * MOMENT
+    room = max(0, min(room, MOST_WEIGHTS))
+    models, left_out = [], []
+    for name in sorted(MODELS, key=lambda name: (root / paths.snapshots(name)).stat().st_size):
+        most = room * 3 // 4 // 8  # doubles: 8 bytes, and 4 characters for 3 of these
+        snapshots = _read(root / paths.snapshots(name), name, classes, most)
+        kept = _kept(snapshots, most)
+        if not kept:
+            left_out.append(name)
+            continue
+        models.append(_model(name, kept, len(snapshots), curves[name], plain[name]))
+        room -= len(models[-1]["weights"])
+    models.sort(key=lambda model: list(MODELS).index(model["name"]))
+    return _page(common, models, left_out, len(y), to_try(models) if models else "")
+
+
+def doubles(array):
+    """The numbers to their last bit: little-endian doubles, row after row, as base64."""
+    return text64(np.ascontiguousarray(array, "<f8"))
+
+
+def text64(array):
+    return base64.b64encode(array.tobytes()).decode()
+
+
+def layers(weights):
+    """The matrices and biases of a chain of layers with ReLU between them, in its order.
+
+    Args:
+        weights: W, b, W2, b2 and so on, of shapes [inputs, units] and [units].
+
+    Returns:
+        A list of pairs, or nothing where the weights are no such chain.
+    """
+    names = [("W", "b"), *((f"W{n}", f"b{n}") for n in range(2, len(weights) // 2 + 1))]
+    if {*weights} != {name for pair in names for name in pair}:
+        return []
+    return [(weights[matrix], weights[bias]) for matrix, bias in names]
+
+
+def _read(path, name, classes, most):
+    """The snapshots; none of them where one alone is more than `most` numbers, which may take minutes to read."""
+    if path.stat().st_size > LONGEST * most * len(SNAPSHOTS):
+        return []
+    return read_snapshots(path, name, classes)
+
+
+def _kept(snapshots, most):
+    """The snapshots that fit into `most` numbers: all, or some of them evenly, among them the first and the last."""
+    if not snapshots or not layers(snapshots[-1]["weights"]):
+        return []
+    fit = int(most // sum(value.size for value in snapshots[-1]["weights"].values()))
+    if fit >= len(snapshots):
+        return snapshots
+    if fit < 2:
+        return snapshots[-1:] if fit == 1 else []
+    return [snapshots[round(at)] for at in np.linspace(0, len(snapshots) - 1, fit).tolist()]
+
+
+def _curve(curve):
+    """A curve with so few points that it may be drawn at once; of a longer one the peaks in every part."""
+    if len(curve) > MOST_CURVE:
+        parts = np.array_split(np.arange(len(curve)), MOST_CURVE // 2)
+        peaks = [part[extreme(curve[part, 1])] for part in parts for extreme in (np.argmin, np.argmax)]
+        curve = curve[np.unique([0, *peaks, len(curve) - 1])]
+    return {"iteration": doubles(curve[:, 0]), "loss": doubles(curve[:, 1])}
+
+
+def _model(name, kept, count, curve, plain):
+    """What the page knows about a model. The loss of a moment is the one recorded nearest to it."""
+    moments = []
+    for at in kept:
+        iteration, loss, _ = curve[np.argmin(np.abs(curve[:, 0] - at["iteration"]))].tolist()
+        moment = {key: at[key] for key in ("permille", "iteration", "accuracy")}
+        moments.append({**moment, "loss": loss, "lossAt": int(iteration)})
+    chain = [layers(at["weights"]) for at in kept]
+    return {
+        "name": name,
+        "title": MODELS[name].title,
+        "sizes": [len(chain[0][0][0]), *(len(bias) for _, bias in chain[0])],
+        "moments": moments,
+        "of": count,
+        "curve": plain,
+        "weights": doubles(np.concatenate([part.ravel() for at in chain for pair in at for part in pair])),
+    }
+
+
+def to_try(models):
+    """A sentence with a moment to drag to: from there on the best model has most of the points right."""
+    best = max(models, key=lambda model: model["moments"][-1]["accuracy"])
+    moments = best["moments"]
+    below = [i for i, moment in enumerate(moments) if moment["accuracy"] < GOOD]
+    if not below or below[-1] == len(moments) - 1:
+        return "Play the training, or drag it. "
+    iteration, title = moments[below[-1] + 1]["iteration"], best["title"][0].lower() + best["title"][1:]
+    told = f"there, and at every later moment kept, at least {GOOD:.0%} of the points are right"
+    return f"Play the training, or drag it to iteration {iteration:,} of the {title}: {told}. "
+
+
+def _page(common, models, left_out, points, advice):
+    classes = len(common["colors"])
+    style, script = (file.read_text(encoding="utf-8") for file in (STYLE, SCRIPT))
+    notes = [f"{MODELS[name].title}: too many weights for this page, no picture here." for name in left_out]
+    notes += [
+        f"{model['title']}: {len(model['moments'])} of {model['of']} moments, as many as fit on this page."
+        for model in models
+        if len(model["moments"]) < model["of"]
+    ]
+    notes += [
+        f"{model['title']}: only the {MOST_LINES} strongest of {model['sizes'][1]:,} hidden units have a line."
+        for model in models
+        if len(model["sizes"]) > 2 and model["sizes"][1] > MOST_LINES
+    ]
+    if thinning(points) > 1:
+        notes.append(f"One point in {thinning(points):,} is drawn.")
+    said = f'<p class="notes">{html.escape(" ".join(notes))}</p>\n' if notes else ""
+    if not models:
+        return f'<style>\n{style}</style>\n<section class="explorer">\n{said}</section>\n'
+    entries = "".join(
+        f'<li><canvas data-class="{k}" aria-hidden="true"></canvas>class {k}</li>' for k in range(classes)
+    )
+    legend = f'<ul class="legend">{entries if classes <= len(PALETTE) else ""}{WRONG}</ul>\n'
+    data = json.dumps({**common, "models": models}, separators=(",", ":")).replace("<", "\\u003c")
+    panels = "".join(_panel(model["name"], min(classes, ROWS)) for model in models)
+    hidden = any(len(model["sizes"]) > 2 for model in models)
+    return f"""<style>
+{style}</style>
+<section class="explorer" id="explorer" aria-label="The training, to take hold of">
+<p>{html.escape(advice)}{UNITS_TO_TRY if hidden else ""}</p>
+<div class="controls">
+{CONTROLS}{UNITS if hidden else ""}</div>
+{legend}<div class="models">
+{panels}</div>
+{CAPTION}{UNITS_CAPTION if hidden else ""}</p>
+{said}<p class="spoken" aria-live="polite"></p>
+</section>
+<script type="application/json" id="explorer-data">{data}</script>
+<script>
+{script}</script>
+"""
+
+
+UNITS_TO_TRY = "Switch on the hidden units and move over the plane: at the line of a unit the scores bend."
+CONTROLS = """<button type="button" class="play">Play</button>
+<label class="drag">Training <input type="range" min="0" max="1000" step="1" value="1000"></label>
+<span class="part">100.0%</span>
+"""
+UNITS = '<label class="toggle"><input type="checkbox"> Hidden units</label>\n'
+WRONG = '<li><canvas aria-hidden="true"></canvas>misclassified</li>'
+CAPTION = """<p class="caption">The fuller a region's colour, the surer the model.
+Lines lie where two classes are equally probable.
+Points with a <span class="light">black</span><span class="dark">white</span> edge are misclassified.
+Drag the slider or the curves, or use the arrow keys, Home and End on the slider.
+Point at a plane to read the probabilities there; once a plane has the focus, the arrow keys move the point.
+"""
+UNITS_CAPTION = """A hidden unit's line is the thicker, the larger its outgoing weights; with a point chosen, full lines
+are units that are on, dashed ones are off.
+"""
+
+
+def _panel(name, rows):
+    title = html.escape(MODELS[name].title)
+    reading = '<li><span class="class"></span><span class="track"><span class="bar"></span></span>'
+    reading += '<span class="share"></span></li>'
+    return f"""<figure data-model="{html.escape(name)}">
+<h2>{title}</h2>
+<p class="numbers"><span>iteration <b class="iteration">&nbsp;</b></span> <span>loss <b class="loss"></b></span>
+<span>points right <b class="accuracy"></b></span></p>
+<p class="note"></p>
+<div class="plane"><canvas class="base" aria-hidden="true"></canvas>
+<canvas class="top" tabindex="0" role="application"
+aria-label="{title}: the plane with its regions; arrow keys move the point that is read"></canvas></div>
+<ul class="reading">{reading * rows}</ul>
+<p class="where"></p>
+<canvas class="curve" role="img" aria-label="{title}: loss by iteration"></canvas>
+</figure>
+"""
