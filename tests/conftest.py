@@ -129,10 +129,9 @@ class Checkout:
         self.run("git", "commit", "--quiet", "--message", message)
 
 
-@pytest.fixture
-def checkout(tmp_path):
-    """A fresh checkout with the small parameters, committed, nothing run yet."""
-    root = tmp_path / "project"
+def fresh_checkout(folder):
+    """A checkout in this folder with the small parameters, committed, nothing run yet."""
+    root = folder / "project"
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -144,13 +143,19 @@ def checkout(tmp_path):
         if (ROOT / name).exists():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, root / name)
-    made = Checkout(root, tmp_path / "site")
+    made = Checkout(root, folder / "site")
     made.run("git", "init", "--quiet", "--initial-branch=main")
     made.run("git", "config", "user.name", "Test")
     made.run("git", "config", "user.email", "test@example.com")
     made.set_params(SMALL)
     made.commit("start")
-    yield made
+    return made
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A fresh checkout with the small parameters, committed, nothing run yet."""
+    yield fresh_checkout(tmp_path)
     for process in psutil.process_iter():  # what a test that failed left running
         with suppress(psutil.Error):
             if Path(process.cwd()).is_relative_to(tmp_path):

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import hashlib
+import json
 import os
 import signal
 import socket
@@ -27,6 +28,7 @@ DATA = {f"data.{key}" for key in ("seed", "skip_draws", "points_per_class", "cla
 TEST = {"test.seed", "test.points_per_class"}
 FINAL = {"train_accuracy", "train_loss", "test_accuracy"}
 STEPS = [permille // 10 for permille in SNAPSHOTS if permille % 10 == 0]
+AFTER, DURING = "boundary after the training", "boundary by per cent of the training"  # names of the images
 
 
 def md5(path):
@@ -40,7 +42,7 @@ def all_complete(uri, experiment="spirals"):
     runs = client.search_runs([number], max_results=2000)
     for run in runs:
         assert_complete(client, run)
-    results = [tuple(value for key, value in sorted(run.data.tags.items()) if "md5" in key) for run in runs]
+    results = [(run.data.params["model"], *hashes(run).values()) for run in runs]
     assert len(set(results)) == len(runs), "one result twice"
     models = client.search_logged_models([number], max_results=2000)
     assert Counter(model.source_run_id for model in models) == Counter(run.info.run_id for run in runs)
@@ -48,42 +50,75 @@ def all_complete(uri, experiment="spirals"):
     assert all(count == 1 for count in versions.values()), "one model registered twice"
     registered = experiment.replace("/", "-")
     names = {model.name for model in client.search_registered_models()}
-    assert registered in names and f"{registered}.publishing" not in names
-    champion = client.get_model_version_by_alias(registered, "champion")
-    best = max(run.data.metrics["test_accuracy"] for run in runs)
-    assert client.get_run(champion.run_id).data.metrics["test_accuracy"] == best
+    assert registered in names and not any(name.startswith(f"{registered}.publishing") for name in names)
+    assert_champions(client, registered, runs)
     return runs
+
+
+def assert_champions(client, registered, runs):
+    """The best run on each data set has the alias of these data, one of them is the champion, no other alias is there.
+
+    Returns:
+        Names of the aliases by the pair of hashes: of the data trained on, and of those tested on.
+    """
+    groups = {}
+    for run in runs:
+        groups.setdefault(tuple(hashes(run)[f"data/{name}.csv"] for name in ("spirals", "fresh")), []).append(run)
+    aliases = client.get_registered_model(registered).aliases
+    expected = {data: f"champion-{hashlib.sha256(json.dumps(data).encode()).hexdigest()[:8]}" for data in groups}
+    assert {*aliases} == {"champion", *expected.values()}
+    for data, alias in expected.items():
+        best = max(run.data.metrics["test_accuracy"] for run in groups[data])
+        version = client.get_model_version(registered, aliases[alias])
+        (run,) = (run for run in groups[data] if run.info.run_id == version.run_id)
+        assert run.data.metrics["test_accuracy"] == best == float(version.tags["test_accuracy"])
+    assert aliases["champion"] in [aliases[alias] for alias in expected.values()]
+    return expected
+
+
+def hashes(run):
+    """What DVC says of the files of a run, by path."""
+    tags = sorted(run.data.tags.items())
+    return {key.removeprefix("dvc.md5."): value for key, value in tags if key.startswith("dvc.md5.")}
+
+
+def outputs(model):
+    """Paths of the outputs that a result consists of, and of the files that its run keeps."""
+    data, reports = f"data/{model}", f"reports/models/{model}"
+    result = {"data/spirals.csv", "data/fresh.csv", f"{data}/weights.json", f"{data}/snapshots.json"}
+    result |= {f"{data}/curve.csv", f"{reports}/metrics.json", f"{reports}/confusion.csv"}
+    kept = {f"{data}/weights.json", f"{data}/curve.csv", f"{reports}/boundary.png", f"{reports}/loss.png"}
+    return result, kept
 
 
 def assert_complete(client, run):
     """A finished run with all of params, metrics, curve, images, files, dataset and model, each once."""
     run_id, tags, model = run.info.run_id, run.data.tags, run.data.params["model"]
+    result, kept = outputs(model)
     assert run.info.status == "FINISHED"
     assert set(run.data.params) == {"model"} | TRAIN | DATA | TEST | ({"hidden_units"} if model == "mlp" else set())
     assert set(run.data.metrics) == FINAL | {"loss", "accuracy"}
+    assert hashes(run).keys() == result
     for key in FINAL:
         assert [point.step for point in client.get_metric_history(run_id, key)] == [0]
 
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         files = Path(client.download_artifacts(run_id, "", folder))
-        names = {file.name for file in files.iterdir()}
-        assert names == {
-            f"{model}.json",
-            f"{model}_curve.csv",
-            f"boundary_{model}.png",
-            f"loss_{model}.png",
-            "images",
-        }
-        assert md5(files / f"{model}.json") == tags[f"dvc.md5.data/{model}.json"]
-        assert md5(files / f"{model}_curve.csv") == tags[f"dvc.md5.data/{model}_curve.csv"]
-        with (files / f"{model}_curve.csv").open() as file:
+        images = files / "images"
+        names = {path.relative_to(files).as_posix() for path in files.rglob("*") if path.is_file()}
+        assert {name for name in names if not name.startswith("images/")} == kept
+        for path in result & kept:
+            assert md5(files / path) == hashes(run)[path]
+        with (files / f"data/{model}/curve.csv").open() as file:
             curve = list(csv.DictReader(file))
         for kind in ("+compressed.webp", ".png"):
-            images = [file.name for file in (files / "images").iterdir() if file.name.endswith(kind)]
-            assert sorted(int(name.split("+")[2]) for name in images) == STEPS
-        assert len(list((files / "images").iterdir())) == 2 * len(STEPS)
-        assert all(name.startswith("boundary+step+") for name in images)
+            shown = [file.name.split("+") for file in images.iterdir() if file.name.endswith(kind)]
+            steps = {key: sorted(int(name[2]) for name in shown if name[0] == key) for key in (AFTER, DURING)}
+            assert steps == {AFTER: [0], DURING: STEPS}
+        assert len(list(images.iterdir())) == 2 * (len(STEPS) + 1)
+        (after,) = (file for file in images.iterdir() if file.name.startswith(AFTER) and file.suffix == ".png")
+        assert md5(after) == md5(files / f"reports/models/{model}/boundary.png")
 
     for key in ("loss", "accuracy"):
         points = [(point.step, point.value) for point in client.get_metric_history(run_id, key)]

@@ -8,13 +8,14 @@ import shutil
 import sqlite3
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from conftest import Checkout
 from mlflow import MlflowClient
 from ruamel.yaml import YAML
-from runs import TRAIN, all_complete, free_port, md5, mlflow_server
+from runs import AFTER, DURING, TRAIN, all_complete, free_port, hashes, md5, mlflow_server, outputs
 
 pytestmark = pytest.mark.slow
 REBUILT = ["report", "track"]  # never restored from DVC's run cache: they have an output outside the cache
@@ -34,7 +35,7 @@ def ids(checkout):
 
 def ran(done):
     """The stages that a `dvc repro` or `dvc exp run` has run."""
-    return re.findall(r"Running stage '(\w+)'", done.stdout)
+    return re.findall(r"Running stage '([\w@]+)'", done.stdout)
 
 
 def experiments(checkout):
@@ -49,16 +50,17 @@ def experiments(checkout):
 
 
 def assert_lineage(checkout):
-    """The first two runs lead back to the commit, and to what dvc.lock says of its data and parameters."""
+    """The first two runs lead back to the commit, and to what dvc.lock says of their files and parameters."""
     stages = YAML(typ="safe").load(checkout.root / "dvc.lock")["stages"]
     written = {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
-    sections = stages["track"]["params"]["params.yaml"]
     commit = checkout.run("git", "rev-parse", "HEAD").stdout.strip()
     for run in all_complete(store(checkout)):
         model = run.data.params["model"]
-        hashes = {key: value for key, value in run.data.tags.items() if key.startswith("dvc.md5.")}
-        files = ["data/spirals.csv", f"data/{model}.json", f"data/{model}_curve.csv"]
-        assert hashes == {f"dvc.md5.{file}": written[file] for file in files}
+        assert hashes(run) == {path: written[path] for path in outputs(model)[0]}
+        sections = {
+            **stages["generate"]["params"]["params.yaml"],
+            **stages[f"train@{model}"]["params"]["params.yaml"],
+        }
         params = {f"data.{key}": value for key, value in sections["generate"].items()}
         params |= {f"test.{key}": value for key, value in sections["evaluate"].items()} | sections[f"train_{model}"]
         assert {key: float(value) for key, value in run.data.params.items() if key != "model"} == params
@@ -87,7 +89,7 @@ def test_one_run_more_for_each_new_result_and_none_for_an_old_one(checkout):
 
     # A parameter changed, run, changed back, run; it is one of the net's, so the linear result is an old one.
     checkout.set_params({"train_mlp.hidden_units": 9})
-    assert ran(checkout.run("dvc", "repro")) == ["train_mlp", "evaluate", "plot", *REBUILT]
+    assert ran(checkout.run("dvc", "repro")) == ["train@mlp", "evaluate@mlp", "plot@mlp", *REBUILT]
     second = ids(checkout)
     assert second["linear"] == first["linear"] and len(second["mlp"]) == 2
     (changed,) = second["mlp"] - first["mlp"]
@@ -111,18 +113,19 @@ def test_one_run_more_for_each_new_result_and_none_for_an_old_one(checkout):
     script = checkout.root / "src/plot.py"
     script.write_text(re.sub("FRAME_CELLS = [0-9]+", "FRAME_CELLS = 50", script.read_text()))
     checkout.set_params({"plot.dpi": 70})
-    assert ran(checkout.run("dvc", "repro")) == ["plot", *REBUILT]
+    assert ran(checkout.run("dvc", "repro")) == ["plot@linear", "plot@mlp", *REBUILT]
     assert ids(checkout) == third
     (run,) = third["linear"]
-    files = Path(client.download_artifacts(run, ""))
-    assert md5(files / "boundary_linear.png") == md5(checkout.root / "reports/figures/boundary_linear.png")
-    frames = {md5(frame) for frame in (checkout.root / "data/frames/linear").iterdir()}
-    assert {md5(image) for image in (files / "images").glob("*.png")} == frames
+    files, pictures = Path(client.download_artifacts(run, "")), checkout.root / "reports/models/linear"
+    assert md5(files / "reports/models/linear/boundary.png") == md5(pictures / "boundary.png")
+    frames = {md5(frame) for frame in (pictures / "frames").iterdir()}
+    assert {md5(image) for image in (files / "images").glob(f"{DURING}*.png")} == frames
+    assert {md5(image) for image in (files / "images").glob(f"{AFTER}*.png")} == {md5(pictures / "boundary.png")}
 
     # The store deleted: the database only, which `make` notices, and all of it.
     (checkout.root / "mlflow.db").unlink()
     assert ran(checkout.run("dvc", "repro")) == []
-    checkout.run("python", "src/verify.py")
+    checkout.run("python", "tools/verify.py")
     assert ran(checkout.run("dvc", "repro")) == ["track"]
     rebuilt = store(checkout).replace("/mlflow.db", "/./mlflow.db")  # MLflow, here, still has the old file open
     assert sorted(run.data.params["model"] for run in all_complete(rebuilt)) == ["linear", "mlp"]
@@ -142,7 +145,8 @@ def test_queued_and_temporary_experiments_publish_to_the_store_of_the_main_check
     assert len(names) == 9 and all(names.values())
     used = [data["params"]["params.yaml"]["data"]["train_mlp"]["hidden_units"] for data in names.values()]
     assert sorted(used) == [*widths, 12]
-    losses = {data["metrics"]["reports/metrics.json"]["data"]["mlp"]["train_loss"] for data in names.values()}
+    metrics = [data["metrics"]["reports/models/mlp/metrics.json"]["data"]["mlp"] for data in names.values()]
+    losses = {measured["train_loss"] for measured in metrics}
     assert len(losses) == 9
     assert {model: len(runs) for model, runs in ids(checkout).items()} == {"linear": 1, "mlp": 9}
     for name in names:
@@ -173,7 +177,7 @@ def test_a_fresh_clone_trains_nothing_and_what_is_moved_or_deleted_is_mended(che
     moved = Checkout(tmp_path / "moved, with spaces" / "Spirálen #1 100%", tmp_path / "clone-site")
     moved.root.parent.mkdir()
     clone.root.rename(moved.root)
-    done = moved.run("python", "src/track.py")
+    done = moved.run("python", "src/bridge")
     assert done.stdout.count("was there") == 2
     assert ids(moved) == before
     assert not any(f"{clone.root}/" in line for line in dump(moved.root / "mlflow.db"))
@@ -184,23 +188,24 @@ def test_a_fresh_clone_trains_nothing_and_what_is_moved_or_deleted_is_mended(che
     assert ids(moved) == before
 
 
-def test_what_track_prints_and_how_little_it_imports(checkout):
+def test_what_the_bridge_prints_and_how_little_it_imports(checkout):
     checkout.run("dvc", "repro", "evaluate", "plot")
-    done = checkout.run("python", "src/track.py")
+    done = checkout.run("python", "src/bridge")
     assert done.stderr == ""
     server = "http://127.0.0.1:5000/#/experiments/1/runs"
     linear, mlp, charts = done.stdout.splitlines()
-    assert re.fullmatch(rf"linear +published +{server}/[0-9a-f]{{32}}", linear)
-    assert re.fullmatch(rf"mlp +published +{server}/[0-9a-f]{{32}}", mlp)
+    page = r"\?workflowType=machine_learning"
+    assert re.fullmatch(rf"linear +published +{server}/[0-9a-f]{{32}}{page}", linear)
+    assert re.fullmatch(rf"mlp +published +{server}/[0-9a-f]{{32}}{page}", mlp)
     assert charts.endswith(f" {server}?workflowType=machine_learning&compareRunsMode=CHART")
-    look = "import sys; sys.path.insert(0, 'src'); import track; track.main()"
-    again = checkout.run("python", "-c", look + "; sys.exit({'mlflow', 'numpy'} & {*sys.modules} or None)")
+    look = "import runpy, sys; runpy.run_path('src/bridge', run_name='__main__')"
+    again = checkout.run("python", "-c", look + "; sys.exit({'mlflow', 'numpy', 'dvc'} & {*sys.modules} or None)")
     assert (again.stdout, again.stderr) == (done.stdout.replace("published", "was there"), "")
     # Another experiment of MLflow, and a database that is deleted, have their own runs.
-    other = checkout.run("python", "src/track.py", MLFLOW_EXPERIMENT_NAME="other")
+    other = checkout.run("python", "src/bridge", MLFLOW_EXPERIMENT_NAME="other")
     assert other.stdout.count("published") == len(all_complete(store(checkout), "other")) == 2
     (checkout.root / "mlflow.db").unlink()
-    assert checkout.run("python", "src/track.py").stdout.count("published") == 2
+    assert checkout.run("python", "src/bridge").stdout.count("published") == 2
     assert len(all_complete(store(checkout).replace("/mlflow.db", "/./mlflow.db"))) == 2
 
 
@@ -208,63 +213,78 @@ def test_only_what_the_stages_wrote_with_these_parameters_is_published(checkout)
     checkout.run("dvc", "repro")
     before = ids(checkout)
     checkout.set_params({"train_mlp.learning_rate": 0.5})
-    for command in (["python", "src/track.py"], ["dvc", "repro", "--single-item", "track"]):
+    for command in (["python", "src/bridge"], ["dvc", "repro", "--force", "--single-item", "track"]):
         done = checkout.run(*command, check=False)
         assert done.returncode != 0
         assert "params.yaml: train_mlp.learning_rate is 0.5, but the results were made with 1.0: run" in done.stderr
     # Made of results of these parameters and of others.
-    for stage in ("train_mlp", "evaluate"):
+    for stage in ("train@mlp", "evaluate@mlp"):
         checkout.run("dvc", "repro", stage)
-        done = checkout.run("python", "src/track.py", check=False)
+        done = checkout.run("python", "src/bridge", check=False)
         assert done.returncode == 1
         assert re.fullmatch(r"error: data/\S+ is newer than what was made from it: run dvc repro\n", done.stderr)
     assert ids(checkout) == before
     # A stage that has no outputs, one whose output is not shown, and parameters that are named one by one.
-    stages = checkout.root / "dvc.yaml"
-    one_by_one = ", ".join(f"train_mlp.{key}" for key in (TRAIN | {"hidden_units"}) - {"seed"})
-    text = stages.read_text().replace("params: [train_mlp]", f"params: [{one_by_one}]")
-    assert one_by_one in text
-    text = text.replace("    deps:\n", "    deps:\n      - data/prepared\n", 1)  # of generate
-    text += "\n  prepare: {cmd: echo done > data/prepared, params: [train_mlp.seed], outs: [data/prepared]}\n"
-    stages.write_text(text + "  notify: {cmd: echo done, deps: [reports/metrics.json]}\n")
+    yaml = YAML()
+    content = yaml.load(checkout.root / "dvc.yaml")
+    train, stages = content["stages"]["train"]["do"], content["stages"]
+    del stages["train"]
+    for model in before:
+        text = json.dumps(train).replace("${item}", model)
+        stages[f"train_{model}"] = json.loads(text)
+    stages["train_mlp"]["params"] = [f"train_mlp.{key}" for key in (TRAIN | {"hidden_units"}) - {"seed"}]
+    stages["train_mlp"]["deps"].append("data/prepared")
+    stages["prepare"] = {"cmd": "echo done > data/prepared", "params": ["train_mlp.seed"], "outs": ["data/prepared"]}
+    stages["notify"] = {"cmd": "echo done", "deps": ["reports/metrics.json"]}
+    for name in ("evaluate", "plot"):
+        stages[name]["foreach"] = [*before]
+    yaml.dump(content, checkout.root / "dvc.yaml")
     checkout.run("dvc", "repro")
-    assert len(ids(checkout)["mlp"]) == 2
+    client = MlflowClient(store(checkout))
+    models = Counter(run.data.params["model"] for run in client.search_runs(["1"]))
+    assert models == {"linear": 1, "mlp": 2}
     for key, given, used in [("train_mlp.learning_rate", 0.25, 0.5), ("train_mlp.seed", 5, 0)]:
         checkout.set_params({key: given})
-        done = checkout.run("python", "src/track.py", check=False)
+        done = checkout.run("python", "src/bridge", check=False)
         assert f"{key} is {given}, but the results were made with {used}: run dvc repro" in done.stderr
         checkout.set_params({key: used})
     checkout.run("git", "checkout", "--quiet", ".")
     checkout.run("dvc", "repro")
 
     (checkout.root / "mlflow.db").unlink()
-    data, figures = checkout.root / "data", checkout.root / "reports/figures"
-    last = data / "frames/mlp/100.png"
+    shutil.rmtree(checkout.root / "mlruns")
+    locked = YAML(typ="safe").load(checkout.root / "dvc.lock")["stages"].values()
+    written = {out["path"]: out["md5"] for stage in locked for out in stage["outs"]}
+    data, reports = checkout.root / "data", checkout.root / "reports/models"
+    last = reports / "mlp/frames/100.png"
     for path, name, content in [
-        (data / "mlp.json", "data/mlp.json", (data / "mlp.json").read_bytes()[:500]),
-        (data / "linear_curve.csv", "data/linear_curve.csv", b""),
-        (figures / "boundary_mlp.png", "reports/figures/boundary_mlp.png", b"no picture"),
-        (last, "data/frames", b"no picture"),
-        (last, "data/frames", None),
-        (data / "frames/mlp/other.png", "data/frames", last.read_bytes()),
+        (data / "mlp/weights.json", "data/mlp/weights.json", (data / "mlp/weights.json").read_bytes()[:500]),
+        (data / "linear/curve.csv", "data/linear/curve.csv", b""),
+        (reports / "mlp/boundary.png", "reports/models/mlp/boundary.png", b"no picture"),
+        (last, "reports/models/mlp/frames", b"no picture"),
+        (last, "reports/models/mlp/frames", None),
+        (reports / "mlp/frames/other.png", "reports/models/mlp/frames", last.read_bytes()),
     ]:
         good = path.read_bytes() if path.exists() else None
         path.unlink(missing_ok=True)  # not through DVC's link into its cache
         if content is not None:
             path.write_bytes(content)
-        done = checkout.run("python", "src/track.py", check=False)
-        told = f"error: {name} is not what its stage wrote (dvc.lock). Run make, which makes it anew.\n"
-        assert (done.returncode, done.stderr) == (1, told)
+        done = checkout.run("python", "src/bridge", check=False)
+        spoiled = f"{written[name][:2]}/{written[name][2:]}"
+        told = f"error: {name} is not what its stage wrote (dvc.lock): run dvc repro. If it says so again, the object"
+        assert (done.returncode, done.stderr) == (1, f"{told} {spoiled} of DVC's cache is spoiled: delete it\n")
         assert not (checkout.root / "mlflow.db").exists()
         path.unlink(missing_ok=True)
         if good is not None:
             path.write_bytes(good)
-    assert checkout.run("python", "src/track.py").stdout.count("published") == 2
-    # Without DVC's notes, where the scripts run without DVC, there is nothing to compare with.
+    assert checkout.run("python", "src/bridge").stdout.count("published") == 2
+    # MLflow, here, still has the old file open.
+    assert len(all_complete(store(checkout).replace("/mlflow.db", "/./mlflow.db"))) == 2
+    # Without DVC's notes there is no result.
     (checkout.root / "dvc.lock").unlink()
-    checkout.set_params({"plot.dpi": 70})
-    checkout.run("python", "src/plot.py")
-    assert checkout.run("python", "src/track.py").stdout.count("was there") == 2
+    done = checkout.run("python", "src/bridge", check=False)
+    told = "error: there is no dvc.lock, so there is no result to publish: run dvc repro first\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", told)
 
 
 class Refusing(http.server.BaseHTTPRequestHandler):
@@ -289,15 +309,13 @@ def test_a_server_that_is_down_or_refuses_loses_nothing(checkout, tmp_path):
     def track_to(port):
         nonlocal printed
         begin = time.monotonic()
-        done = checkout.run(
-            "python", "src/track.py", check=False, MLFLOW_TRACKING_URI=f"http://{secret}127.0.0.1:{port}"
-        )
+        done = checkout.run("python", "src/bridge", check=False, MLFLOW_TRACKING_URI=f"http://{secret}127.0.0.1:{port}")
         assert time.monotonic() - begin < 60  # seconds; about 3 of an unburdened machine, minutes without our settings
         printed += done.stdout + done.stderr
         assert (done.returncode, done.stdout) == (1, "")
         problem, comfort = done.stderr.splitlines()
         assert problem.startswith(f"error: cannot publish to http://127.0.0.1:{port}: ")
-        assert comfort == "Nothing that was computed is lost; python src/track.py publishes it."
+        assert comfort == "Nothing that was computed is lost; python src/bridge publishes it."
         return problem
 
     done = checkout.run("dvc", "repro", check=False, MLFLOW_TRACKING_URI=f"http://{secret}127.0.0.1:{free_port()}")
@@ -320,7 +338,7 @@ def test_a_server_that_is_down_or_refuses_loses_nothing(checkout, tmp_path):
         assert len(re.findall("http|View run", done.stdout)) == 3  # a line for each run, and one for the charts
         assert len(all_complete(address, "team/spirals")) == 2
         assert "up to date" in checkout.run("dvc", "status").stdout
-    assert len(list((tmp_path / "kept").rglob("loss_*.png"))) == 2  # the server's part, and not of the checkout
+    assert len(list((tmp_path / "kept").rglob("loss.png"))) == 2  # the server's part, and not of the checkout
     assert not (checkout.root / "mlflow.db").exists()
     kept = [file for folder in (tmp_path / "kept", checkout.root / "mlruns") for file in folder.rglob("*")]
     for file in [*filter(Path.is_file, kept), tmp_path / "server.db"]:

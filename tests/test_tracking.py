@@ -10,50 +10,51 @@ import subprocess
 import sys
 import time
 import traceback
+import types
+import urllib.parse
 import urllib.request
 from importlib.metadata import version
 from pathlib import Path
 
 import browser
 import pytest
-from conftest import ROOT, SMALL, set_params
+from conftest import ROOT, fresh_checkout
 from mlflow import MlflowClient
 from mlflow.models import Model
 from mlflow.pyfunc import get_model_dependencies
-from runs import STEPS, all_complete, assert_complete, md5, mlflow_server, serving
-from spirals.results import read_results
-from spirals.store import Store, complete_runs, mend_moved
-from spirals.tracking import publish
+from PIL import Image
+from runs import AFTER, DURING, STEPS, all_complete, assert_complete, md5, mlflow_server, serving
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
-from track import CHARTS
 
-from evaluate import evaluate
-from generate import generate
-from pipeline.errors import UserError
+from bridge import publish as bridge_publish
+from bridge.errors import UserError
+from bridge.lineage import Lineage
+from bridge.publish import publish
+from bridge.results import load_results
+from bridge.settings import load_settings
+from bridge.stages import Pipeline
+from bridge.store import Store, complete_runs, mend_moved
 from pipeline.params import load_params
-from plot import plot
-from spirals import tracking
 from spirals.data import make_spirals
-from train import train_model
 
 pytestmark = pytest.mark.slow
-SOURCE = {"commit": "0123456789abcdef", "dirty": False, "experiment": None}
+CHARTS = "runs?workflowType=machine_learning&compareRunsMode=CHART"
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """All that the other stages write: the parameters, and the folder."""
-    root = tmp_path_factory.mktemp("made")
-    shutil.copy(ROOT / "params.yaml", root)
-    set_params(root, SMALL)
-    params = load_params(root)
-    generate(params.generate, root)
-    train_model("linear", params.train_linear, root)
-    train_model("mlp", params.train_mlp, root)
-    evaluate(params, root)
-    plot(params.plot, root)
-    return params, root
+    """A checkout in which all stages have run, and its results: linear, mlp."""
+    checkout = fresh_checkout(tmp_path_factory.mktemp("made"))
+    checkout.run("dvc", "repro")
+    checkout.run("python", "src/bridge")  # asks DVC what the stages are, and keeps the answer
+    root = checkout.root
+    return root, load_results(Pipeline(root), load_settings(root), root)
+
+
+@pytest.fixture
+def lineage():
+    return Lineage(ROOT, "0123456789abcdef", "false", "", None, "spirals", "somebody")
 
 
 @pytest.fixture(scope="module")
@@ -64,11 +65,11 @@ def server(tmp_path_factory):
 
 
 def store_in(folder, experiment="spirals"):
-    return Store(f"sqlite:///{folder / 'mlflow.db'}", experiment, folder / "mlflow.db", folder / "mlruns")
+    return Store(f"sqlite:///{folder / 'mlflow.db'}", experiment, None, folder / "mlflow.db", folder / "mlruns")
 
 
 def at_server(address, folder, experiment):
-    return Store(address, experiment, None, folder / "mlruns")
+    return Store(address, experiment, None, None, folder / "mlruns")
 
 
 def start(function):
@@ -138,17 +139,17 @@ def is_killed_at(moment, folder, publish_in):
 
 
 @pytest.mark.parametrize(("database", "samples"), [("new", 4), ("there", 16)])
-def test_killed_at_any_moment_and_published_again_is_one_complete_run(made, tmp_path, database, samples):
-    (_, result) = read_results(*made)
+def test_killed_at_any_moment_and_published_again_is_one_complete_run(made, lineage, tmp_path, database, samples):
+    _, (_, result) = made
     begin = tmp_path / "begin"
     begin.mkdir()
     if database == "there":
-        assert ended(start(lambda: publish([], SOURCE, store_in(begin)))) == 0
+        assert ended(start(lambda: publish([], lineage, store_in(begin)))) == 0
 
     def publish_in(folder, results):
         store = store_in(folder)
         mend_moved(store)  # it is a copy of another
-        publish(results, SOURCE, store)
+        publish(results, lineage, store)
 
     def interrupted(folder):  # in the making of the new database, or of the run in one that is there
         publish_in(folder, [] if database == "new" else [result])
@@ -171,68 +172,100 @@ def test_killed_at_any_moment_and_published_again_is_one_complete_run(made, tmp_
 
 def with_other_pictures(result, folder):
     """The same result with other pictures, and with a frame of another moment."""
-    folder.mkdir()
-    others = [folder / picture.name for picture in result.pictures]
-    for other in others:
-        other.write_bytes(b"another picture")
-    frame = shutil.copy(result.frames[0], folder / "033.png")
-    return dataclasses.replace(result, pictures=others, frames=[frame, *result.frames[1:9]], pictures_digest="another")
+    shutil.copytree(result.root, folder, ignore=lambda *_: [".git", ".dvc", "mlruns"])
+    pictures = folder / f"reports/models/{result.run}"
+    for name in ("boundary", "loss"):
+        (pictures / f"{name}.png").unlink()  # it may be a link into DVC's cache
+        Image.new("RGB", (2, 2), "red").save(pictures / f"{name}.png")
+    first, *_, last = sorted((pictures / "frames").iterdir())
+    first.rename(pictures / "frames/033.png")
+    last.unlink()
+    return dataclasses.replace(result, root=folder, pictures_digest="another")
 
 
-def test_pictures_half_replaced_are_not_taken_for_the_old_ones(made, tmp_path):
-    (result, _), store = read_results(*made), store_in(tmp_path / "store")
+def test_pictures_half_replaced_are_not_taken_for_the_old_ones(made, lineage, tmp_path):
+    (_, (result, _)), store = made, store_in(tmp_path / "store")
     other = with_other_pictures(result, tmp_path / "other")
-    assert ended(start(lambda: publish([result], SOURCE, store))) == 0
-    assert is_killed_at(20, store.folder.parent, lambda _: publish([other], SOURCE, store))
-    (files,) = store.folder.rglob("artifacts/boundary_linear.png")
-    assert files.read_bytes() == b"another picture"
-    assert len(list(files.parent.glob("images/*"))) < 18
-    assert ended(start(lambda: publish([result], SOURCE, store))) == 0
+
+    def kept():
+        """Bytes of the pictures of the run, by path."""
+        (folder,) = store.folder.glob("spirals/*/artifacts")
+        return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.png")}
+
+    def publish_other(folder):
+        mend_moved(store_in(folder))  # it may be a copy
+        publish([other], lineage, store_in(folder))
+
+    assert ended(start(lambda: publish([result], lineage, store))) == 0
+    before = kept()
+    copy = shutil.copytree(store.folder.parent, tmp_path / "count")
+    moments = count_moments(
+        copy, lambda folder: (mend_moved(store_in(folder)), publish([other], lineage, store_in(folder)))
+    )
+    assert is_killed_at(moments // 2, store.folder.parent, publish_other)
+    half = kept()
+    shown = {path for path in half if half[path] == before.get(path)}
+    assert 0 < len(shown) < len(half) and half.keys() != before.keys()
+    assert ended(start(lambda: publish([result], lineage, store))) == 0
     (run,) = all_complete(store.uri)
-    for picture in result.pictures:
-        assert md5(Path(run.info.artifact_uri, picture.name)) == md5(picture)
+    assert kept() == before
+    for path in ("boundary", "loss"):
+        path = f"reports/models/linear/{path}.png"
+        assert md5(Path(run.info.artifact_uri, path)) == md5(result.root / path)
 
 
-def test_four_at_once_make_one_database_and_one_run_for_each_result(made, tmp_path):
-    results, store = read_results(*made), store_in(tmp_path)
-    children = [start(lambda: publish(results, SOURCE, store)) for _ in range(4)]
+def test_four_at_once_make_one_database_and_one_run_for_each_result(made, lineage, tmp_path):
+    (_, results), store = made, store_in(tmp_path)
+    children = [start(lambda: publish(results, lineage, store)) for _ in range(4)]
     assert [ended(child) for child in children] == [0] * 4
     assert len(all_complete(store.uri)) == 2
 
 
-def test_three_checkouts_at_one_server_at_once_make_one_run_for_each_result(made, server, tmp_path):
-    results = read_results(*made)
+def test_three_checkouts_at_one_server_at_once_make_one_run_for_each_result(made, lineage, server, tmp_path):
+    _, results = made
     stores = [at_server(server, tmp_path / name, "at-once") for name in ("one", "two", "three")]
-    children = [start(lambda store=store: publish(results, SOURCE, store)) for store in stores]
+    children = [start(lambda store=store: publish(results, lineage, store)) for store in stores]
     assert [ended(child) for child in children] == [0] * 3
     assert len(all_complete(server, "at-once")) == 2
     # The pictures are replaced there too, and frames of other moments do not stay.
-    publish([with_other_pictures(result, tmp_path / result.model) for result in results], SOURCE, stores[0])
-    publish(results, SOURCE, stores[0])
+    publish([with_other_pictures(result, tmp_path / result.run) for result in results], lineage, stores[0])
+    publish(results, lineage, stores[0])
     assert len(all_complete(server, "at-once")) == 2
 
 
 def test_a_lock_left_at_the_server_by_a_killed_publisher(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(tracking, "PATIENCE", 4)
     client, own, other = MlflowClient(server, server), tmp_path / "one", tmp_path / "two"
+    waited = 0
+
+    def sleep(seconds):
+        nonlocal waited
+        waited += seconds
+
+    clock = types.SimpleNamespace(monotonic=lambda: waited, sleep=sleep)
+    monkeypatch.setattr(bridge_publish, "time", clock)
+
+    def alone(folder):
+        return bridge_publish._alone(client, at_server(server, folder, "left"), "left", "0123")
 
     def killed():
-        with tracking._alone_at(client, "left", own):
+        with alone(own):
             os.kill(os.getpid(), signal.SIGKILL)
 
     took = []
     for folder in (own, other):
         assert ended(start(killed)) == signal.SIGKILL
-        begin = time.monotonic()
-        with tracking._alone_at(client, "left", folder):
-            took.append(time.monotonic() - begin)
-    assert took[0] < 4 <= took[1]  # only its own lock is known to be nobody's
+        waited = 0
+        with alone(folder):
+            took.append(waited)
+        assert client.search_registered_models("name LIKE 'left.%'") == []
+    assert took[0] == 0  # only its own lock is known to be nobody's
+    assert bridge_publish.PATIENCE <= took[1] < bridge_publish.PATIENCE + 1
 
 
 @pytest.mark.parametrize("name", ["/tmp/spirals", "..", "a'b\"ç d"])
-def test_no_name_of_an_experiment_leads_out_of_the_store(name, made, tmp_path):
-    (result, _), store = read_results(*made), store_in(tmp_path / "store" / "below", name)
-    publish([result], SOURCE, store)
+def test_no_name_of_an_experiment_leads_out_of_the_store(name, made, lineage, tmp_path):
+    (_, (result, _)), store = made, store_in(tmp_path / "store" / "below", name)
+    publish([result], lineage, store)
     client = MlflowClient(store.uri)
     experiment = client.get_experiment_by_name(name)
     (run,) = client.search_runs([experiment.experiment_id])
@@ -242,9 +275,9 @@ def test_no_name_of_an_experiment_leads_out_of_the_store(name, made, tmp_path):
     assert {path.name for path in (tmp_path / "store" / "below").iterdir()} == {"mlflow.db", "mlruns"}
 
 
-def test_a_damaged_database_is_named_with_what_to_do(made, tmp_path):
-    (result, _), store = read_results(*made), store_in(tmp_path)
-    publish([result], SOURCE, store)
+def test_a_damaged_database_is_named_with_what_to_do(made, lineage, tmp_path):
+    (_, (result, _)), store = made, store_in(tmp_path)
+    publish([result], lineage, store)
     content = store.file.read_bytes()
     store.file.unlink()  # MLflow, here, still has the old file open
     for number, damaged in enumerate([b"not a database" * 1000, content[: len(content) // 2]]):
@@ -253,53 +286,58 @@ def test_a_damaged_database_is_named_with_what_to_do(made, tmp_path):
         other = store_in(folder)
         other.file.write_bytes(damaged)
         with pytest.raises(
-            UserError, match=rf"\nNothing that .*; move {other.file} away, and python src/track.py publishes it anew\.$"
+            UserError, match=rf"\nNothing that .*; move {other.file} away, and python src/bridge publishes it anew\.$"
         ):
-            publish([result], SOURCE, other)
+            publish([result], lineage, other)
 
 
-def like(result, accuracy, number):
+def like(result, accuracy, number, folder):
     """Another result, with this accuracy on fresh points."""
-    metrics, digest = {**result.metrics, "test_accuracy": accuracy}, hashlib.sha256(repr((accuracy, number)).encode())
-    return dataclasses.replace(result, metrics=metrics, digest=digest.hexdigest())
+    root, (file,) = folder / f"{accuracy} {number}", result.metric_files
+    if not root.exists():
+        shutil.copytree(result.root, root, ignore=lambda *_: [".git", ".dvc", "mlruns"])
+        metrics = {**json.loads((root / file).read_text()), "test_accuracy": accuracy}
+        (root / file).unlink()  # it may be a link into DVC's cache
+        (root / file).write_text(json.dumps(metrics))
+    return dataclasses.replace(result, root=root, digest=hashlib.sha256(repr((accuracy, number)).encode()).hexdigest())
 
 
-def test_champion_moves_only_to_a_better_model(made, tmp_path):
-    (result, _), store, champions = read_results(*made), store_in(tmp_path), []
+def test_champion_moves_only_to_a_better_model(made, lineage, tmp_path):
+    (_, (result, _)), store, champions = made, store_in(tmp_path), []
     for accuracy, number in [(0.5, 1), (0.75, 1), (0.625, 1), (0.5, 1), (0.75, 1), (0.75, 2), (0.875, 1)]:
-        publish([like(result, accuracy, number)], SOURCE, store)
+        publish([like(result, accuracy, number, tmp_path)], lineage, store)
         version = MlflowClient(store.uri).get_model_version_by_alias("spirals", "champion")
         champions.append((int(version.version), float(version.tags["test_accuracy"])))
     assert champions == [(1, 0.5), *[(2, 0.75)] * 5, (3, 0.875)]
 
 
-def test_a_run_deleted_in_mlflow_is_published_anew_and_a_deleted_experiment_is_named(made, tmp_path):
-    (result, _), store = read_results(*made), store_in(tmp_path)
-    client, first = MlflowClient(store.uri), publish([result], SOURCE, store)[result.digest]
+def test_a_run_deleted_in_mlflow_is_published_anew_and_a_deleted_experiment_is_named(made, lineage, tmp_path):
+    (_, (result, _)), store = made, store_in(tmp_path)
+    client, first = MlflowClient(store.uri), publish([result], lineage, store)[result.digest]
     assert complete_runs(store, [result.digest])[result.digest]["run_id"] == first["run_id"]
     client.delete_run(first["run_id"])
     assert complete_runs(store, [result.digest]) == {}
-    publish([result], SOURCE, store)
+    publish([result], lineage, store)
     (run,) = client.search_runs([first["experiment_id"]])
     assert run.info.run_id != first["run_id"]
     assert_complete(client, run)
     assert client.get_model_version_by_alias("spirals", "champion").run_id == run.info.run_id
     client.delete_experiment(first["experiment_id"])
     with pytest.raises(UserError, match="the experiment spirals was deleted in MLflow: restore it"):
-        publish([result], SOURCE, store)
+        publish([result], lineage, store)
 
 
-def test_the_model_predicts_what_evaluate_counted_here_and_served(made, tmp_path, monkeypatch):
-    params, root = made
-    results, store = read_results(params, root), store_in(tmp_path)
-    publish(results, SOURCE, store)
+def test_the_model_predicts_what_evaluate_counted_here_and_served(made, lineage, tmp_path, monkeypatch):
+    (root, results), store = made, store_in(tmp_path)
+    params = load_params(root)
+    publish(results, lineage, store)
     points, _ = make_spirals(
         params.evaluate.points_per_class, params.generate.classes, params.generate.noise, params.evaluate.seed
     )
     (tmp_path / "points.json").write_text(json.dumps(points.tolist()))
     expected = {}
     for name in ("linear", "mlp"):
-        rows = (root / f"reports/{name}_confusion.csv").read_text().split()[1:]
+        rows = (root / f"reports/models/{name}/confusion.csv").read_text().split()[1:]
         expected[name] = [int(row.split(",")[1]) for row in rows]
 
     # No pickle, nor anything else that is not text.
@@ -345,14 +383,14 @@ print(json.dumps([mlflow.pyfunc.load_model("models:/" + name).predict(points).to
 
 
 @pytest.mark.skipif(browser.MISSING, reason="needs chromium and chromedriver (Debian: chromium, chromium-driver)")
-def test_the_charts_tell_the_story_in_a_browser(made, server, tmp_path):
+def test_the_charts_tell_the_story_in_a_browser(made, lineage, server, tmp_path):
     store = at_server(server, tmp_path, "charts")
-    published = publish(read_results(*made), SOURCE, store)
+    published = publish(made[1], lineage, store)
     number = published.popitem()[1]["experiment_id"]
     runs = {run.info.run_name.split()[0]: run for run in all_complete(server, "charts")}
     with browser.Browser(1900, 1300) as page:
         page.open(f"{server}/#/experiments/{number}/{CHARTS}")
-        page.wait("document.querySelectorAll('.js-plotly-plot').length == 5 && document.images.length >= 2")
+        page.wait("document.querySelectorAll('.js-plotly-plot').length == 5 && document.images.length >= 4")
 
         # Both models in every chart: curves over one another, final values as bars.
         charts = page.script("""
@@ -371,11 +409,17 @@ def test_the_charts_tell_the_story_in_a_browser(made, server, tmp_path):
         for run in runs.values():
             assert run.info.run_name in page.text()
 
+        # An image of each model as it is in the end, whose slider has one step only.
+        def images(key, step):
+            found = urllib.parse.quote(f"/{key}+step+{step}+", safe="")
+            return f"[...document.images].filter(image => image.src.includes('{found}'))"
+
+        page.wait(f"{images(AFTER, 0)}.length == 2 && {images(AFTER, 0)}.every(image => image.naturalWidth > 0)")
         # The slider shows an image of each model, at its first step, its last and one between.
         for keys, step in [("", 0), (browser.RIGHT * (len(STEPS) - 1), 100), (browser.LEFT, 80)]:
-            page.type("[role=slider]", keys)
-            images = f"[...document.images].filter(image => image.src.includes('boundary%2Bstep%2B{step}%2B'))"
-            page.wait(f"{images}.length == 2 && {images}.every(image => image.naturalWidth > 0)")
+            page.type("[role=slider]:not([data-disabled])", keys)
+            found = images(DURING, step)
+            page.wait(f"{found}.length == 2 && {found}.every(image => image.naturalWidth > 0)")
             for run in runs.values():
-                assert page.script(f"return {images}.some(image => image.src.includes('{run.info.run_id}'))")
+                assert page.script(f"return {found}.some(image => image.src.includes('{run.info.run_id}'))")
             assert "No image" not in page.text()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
+from bridge.stages import RECEIPT  # noqa: E402
 from bridge.store import configured_store  # noqa: E402
 from pipeline import paths  # noqa: E402
 from pipeline.errors import plain_errors  # noqa: E402
@@ -41,10 +42,10 @@ def remove_spoiled(cache):
 
 def main():
     load_params(paths.ROOT)
-    store = configured_store()
+    store = configured_store(paths.ROOT, "")
     if store.file and not store.file.exists():
-        (paths.ROOT / paths.RECEIPT).unlink(missing_ok=True)
-    for path in remove_spoiled(paths.ROOT / paths.CACHE):
+        (paths.ROOT / RECEIPT).unlink(missing_ok=True)
+    for path in remove_spoiled(paths.ROOT / ".dvc/cache/files/md5"):
         print(f"removed {paths.shown(path)}, which was spoiled: dvc repro makes it anew")
 
 

@@ -44,13 +44,14 @@ def track(root, pipeline, settings, store):
             unreachable or refuses.
     """
     results = load_results(pipeline, settings, root)
-    for result in results:
-        pipeline.check(result.stages, root)
     mend_moved(store)
     runs = complete_runs(store, [result.digest for result in results])
-    if wanting := [result for result in results if not _shown(result, runs.get(result.digest))]:
-        for result in wanting:
-            result.check_files()
+    wanting = [result for result in results if not _shown(result, runs.get(result.digest))]
+    for result in wanting:
+        result.check_files()
+    for result in results:
+        pipeline.check(result.stages, root)
+    if wanting:
         gc.disable()  # collecting while MLflow is imported takes as long as the import
         from bridge.lineage import load_lineage
         from bridge.publish import publish

@@ -81,7 +81,7 @@ def publish(results, lineage, store):
             return dict(pool.map(one, results))
     except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
         reason = " ".join(str(error).replace(store.uri, store.public).split())[:300]
-        command = f"python {Path(__file__).parent.relative_to(lineage.root)}"
+        command = f"python {os.path.relpath(Path(__file__).parent, lineage.root)}"
         advice = f"{command} publishes it."
         if "file is not a database" in reason or "database disk image is malformed" in reason:
             advice = f"move {store.file} away, and {command} publishes it anew."

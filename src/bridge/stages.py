@@ -95,7 +95,7 @@ class Pipeline:
                         )
             for dep, used in self.stages[name].deps.items():
                 for maker in self.makers([dep]):  # of all of it, or of a part
-                    if used != (self.stages[maker].outs.get(dep) or md5(root / dep)):
+                    if used != (self.stages[maker].outs.get(dep) or md5(root / dep) or used):
                         raise UserError(f"{dep} is newer than what was made from it: run dvc repro")
 
 
