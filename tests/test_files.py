@@ -1,18 +1,15 @@
 """Files that are missing or spoiled: one sentence names the file and what to run."""
 
 import errno
-import hashlib
 import json
 import os
 import shutil
-import stat
 import subprocess
 import sys
 
 import pytest
 from conftest import CLASSES, run_to_metrics
 from PIL import Image
-from verify import remove_spoiled
 
 from evaluate import evaluate
 from pipeline import files, paths
@@ -270,21 +267,3 @@ def test_interrupt_while_writing(tmp_path):
         temporary.write_text("half")
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
-
-
-def test_spoiled_objects_of_the_cache_are_removed(tmp_path):
-    def store(content, suffix="", spoil=None):
-        digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
-        path = tmp_path / digest[:2] / (digest[2:] + suffix)
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(content if spoil is None else spoil)
-        path.chmod(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
-        return path
-
-    good = [store(b"data"), store(b"[]", ".dir"), store(b"")]
-    bad = [store(b"more", spoil=b"m0re"), store(b"[1]", ".dir", b"[2]"), store(b"last", spoil=b"")]
-    other = tmp_path / bad[0].parent.name / "being-written"
-    other.write_bytes(b"half")
-    assert sorted(remove_spoiled(tmp_path)) == sorted(bad)
-    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted([*good, other])
-    assert remove_spoiled(tmp_path) == remove_spoiled(tmp_path / "missing") == []

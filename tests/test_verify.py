@@ -1,0 +1,102 @@
+"""What `make` looks at before `dvc repro`: files that a killed dvc has cut off, and a cache that was spoiled."""
+
+import hashlib
+import json
+import re
+import shutil
+import stat
+import warnings
+
+import pytest
+from conftest import ROOT
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of DVC's own
+    from dvc.repo import Repo
+    from verify import objects, remove_cut_off, remove_spoiled
+
+LOCK = (ROOT / "dvc.lock").read_text("utf-8")
+
+
+@pytest.fixture
+def repo(tmp_path, monkeypatch):
+    for kind in ("SITE_CACHE", "GLOBAL_CONFIG", "SYSTEM_CONFIG"):
+        monkeypatch.setenv(f"DVC_{kind}_DIR", str(tmp_path / "dvc"))
+    root = tmp_path / "project"
+    root.mkdir()
+    with Repo.init(str(root), no_scm=True) as made:
+        yield made
+
+
+def store(cache, content, suffix="", spoil=None):
+    """An object of DVC's cache, or one that was spoiled; write-protected, as DVC does."""
+    digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    path = cache / digest[:2] / (digest[2:] + suffix)
+    path.parent.mkdir(exist_ok=True, parents=True)
+    path.write_bytes(content if spoil is None else spoil)
+    path.chmod(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
+    return path
+
+
+def test_spoiled_objects_are_removed(tmp_path):
+    good = [store(tmp_path, b"data"), store(tmp_path, b"[]", ".dir"), store(tmp_path, b"")]
+    bad = [store(tmp_path, b"more", spoil=b"m0re"), store(tmp_path, b"[1]", ".dir", b"[2]")]
+    bad.append(store(tmp_path, b"last", spoil=b""))
+    other = tmp_path / bad[0].parent.name / "being-written"
+    other.write_bytes(b"half")
+    assert sorted(remove_spoiled(tmp_path, tmp_path)) == sorted(bad)
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted([*good, other])
+    assert remove_spoiled(tmp_path, tmp_path) == remove_spoiled(tmp_path / "missing", tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", ["config.local", "config"])
+def test_a_cache_elsewhere_is_found_and_what_others_keep_there_is_not_read(repo, tmp_path, kind):
+    root, shared = tmp_path / "project", tmp_path / "shared"
+    (root / ".dvc" / kind).write_text(f"[core]\n    no_scm = true\n[cache]\n    dir = {shared}\n")
+    with Repo(str(root)) as repo:
+        cache = tmp_path / repo.cache.local.path
+    assert cache == shared / "files/md5"
+    inside = store(cache, b"inside", spoil=b"1nside")
+    listing = json.dumps([{"md5": inside.parent.name + inside.name, "relpath": "a"}]).encode()
+    folder, bad = store(cache, listing, ".dir"), store(cache, b"file", spoil=b"fi1e")
+    missing = "0" * 32
+    theirs = store(cache, b"theirs", spoil=b"the1rs")
+    names = [path.parent.name + path.name for path in (folder, bad)]
+    (root / "dvc.lock").write_text("".join(f"    - path: a\n      md5: {name}\n" for name in [*names, missing]))
+    assert sorted(objects(cache, root)) == sorted([inside, folder, bad])
+    assert sorted(remove_spoiled(cache, root)) == sorted([inside, bad])
+    assert theirs.exists()
+
+
+def test_cut_off_files_of_dvc_are_removed(repo, tmp_path):
+    lock, rwlock = tmp_path / "project/dvc.lock", tmp_path / "project/.dvc/tmp/rwlock"
+    digit = re.search(r"md5: [1-9]", LOCK)  # of which YAML makes a number
+    ends = ["schema: '2.0'", "generate:", "md5:", "params:", "params.yaml:\n", "outs:\n"]
+    cuts = [0, 5, digit.end(), *(LOCK.index(end) + len(end) for end in ends)]
+    for cut in cuts:
+        lock.write_text(LOCK[:cut])
+        assert remove_cut_off(repo) == [lock], LOCK[:cut]
+        assert not lock.exists()
+    for content in ("", '{"read": {"/data'):
+        rwlock.write_text(content)
+        assert remove_cut_off(repo) == [rwlock], content
+        assert not rwlock.exists()
+    # Whole, or whole enough for DVC.
+    lock.write_text(LOCK)
+    rwlock.write_text("{}")
+    assert remove_cut_off(repo) == []
+    lock.write_text(LOCK[: LOCK.index("  report:\n")])
+    shutil.rmtree(rwlock.parent)
+    assert remove_cut_off(repo) == []
+
+
+def test_a_lock_that_is_not_cut_off_waits_for_its_user(repo, tmp_path):
+    lock = tmp_path / "project/dvc.lock"
+    merging = LOCK.replace("stages:\n", "stages:\n<<<<<<< HEAD\n", 1).replace(
+        "  deps:", "=======\n>>>>>>> other\n  deps:"
+    )
+    later = LOCK.replace("'2.0'", "'3.0'", 1)
+    for content in (merging, later, f"<<<<<<< HEAD\n{LOCK}=======\n{later}>>>>>>> other\n", "[unfinished"):
+        lock.write_text(content)
+        assert remove_cut_off(repo) == []
+        assert lock.read_text() == content
