@@ -1,13 +1,16 @@
 # `python` in the stages is the one of .venv, whether it is activated or not.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= python3
+# What the user has set for other Pythons, and a login shell that runs nothing (DVC runs the stages by it).
+unexport $(filter PYTHON%,$(.VARIABLES))
+export SHELL := /bin/sh
 
 .PHONY: all results test test-fast reproduce portability lint format ui lock clean help compare screenshots plots-page bench
 .DEFAULT_GOAL := all
 
 all: .venv/installed  ## Build .venv, run the pipeline, show the results
-	@python src/verify.py
 	@test -e .git || dvc config --local core.no_scm true  # a downloaded archive has no git
+	@python tools/verify.py
 	@dvc repro
 	@$(MAKE) --no-print-directory results
 
@@ -39,7 +42,7 @@ format: .venv/installed  ## Put the code in the one format
 	@ruff format .
 
 ui: .venv/installed  ## Open the runs in the MLflow UI, on this machine only
-	@python src/track.py || true
+	@python src/bridge || true
 	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false PYTHONWARNINGS='ignore:starlette.middleware.wsgi is deprecated' \
 	  mlflow ui --host 127.0.0.1 --workers 1
 
@@ -69,6 +72,7 @@ help:  ## Show this list
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
 	@echo 'Building .venv (some minutes)'
 	@$(PYTHON) -m venv .venv
-	@PYTHONDONTWRITEBYTECODE= .venv/bin/python -m pip install --quiet --disable-pip-version-check --compile \
+	@PIP_USER=0 .venv/bin/python -m pip install --quiet --disable-pip-version-check --compile \
 	  --require-hashes --requirement requirements.lock
+	@test -x .venv/bin/dvc || { echo 'pip has installed elsewhere: see target, prefix, root in "pip config list"'; exit 1; }
 	@touch .venv/installed
