@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 import time
 from contextlib import redirect_stderr, redirect_stdout, suppress
 
@@ -95,6 +96,7 @@ def main():
     params = getattr(load_params(paths.ROOT), f"train_{name}")
 
     every = MODELS[name].print_every
+    sys.stdout.reconfigure(line_buffering=True)  # losses are seen when they come, through a pipe too
 
     # disable=None: no bar where the output is not a terminal.
     with tqdm(total=params.iterations, disable=None, leave=False, unit="it") as bar:
