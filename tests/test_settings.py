@@ -188,3 +188,18 @@ def test_stages_take_no_variable_of_pythons():
     commands = [stage.get("do", stage)["cmd"] for stage in stages]
     assert len(commands) >= 6
     assert [command for command in commands if not command.startswith("python -E src/")] == []
+
+
+def test_make_hands_on_nothing_that_a_user_has_set_for_other_programs():
+    settings = {"PYTHONPATH": "/other", "PYTHONSAFEPATH": "1", "PYTHONWARNINGS": "error", "SHELL": "/bin/false"}
+    done = subprocess.run(
+        ["make", "--eval=show: ; @env", "show"],
+        cwd=ROOT,
+        env={**os.environ, **settings, "OTHER": "stays"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    shown = done.stdout.splitlines()
+    assert "OTHER=stays" in shown and "SHELL=/bin/sh" in shown
+    assert [line for line in shown if line.startswith("PYTHON")] == []
