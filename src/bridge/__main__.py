@@ -10,9 +10,6 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from textwrap import indent
-
-from ruamel.yaml import YAML
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a folder that is run has only itself there
 
@@ -80,16 +77,11 @@ def stage(root, pipeline):
     outs, params = (
         dict.fromkeys(path for of in pipeline.declared.values() for path in of[kind]) for kind in ("outs", "params")
     )
-    content = {
-        "cmd": f"python {shlex.quote(folder)}",
-        "params": [{file: None} for file in params],
-        "deps": [*outs, *([FILE] if (root / FILE).exists() else [])],
-        "outs": [{RECEIPT: {"cache": False}}],
-    }
-    yaml = YAML()
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    yaml.width = 1000
-    yaml.dump({"track": content}, sys.stdout, transform=lambda text: indent(text, "  "))
+    deps = [*outs, *([FILE] if (root / FILE).exists() else [])]
+    lines = ["  track:", f"    cmd: python {shlex.quote(folder)}", "    params:"]
+    lines += [f"      - {json.dumps(file)}:" for file in params]  # quoted: YAML takes the strings of JSON
+    lines += ["    deps:", *(f"      - {json.dumps(path, ensure_ascii=False)}" for path in deps)]
+    print("\n".join([*lines, "    outs:", f"      - {RECEIPT}: {{cache: false}}"]))
 
 
 def main():
