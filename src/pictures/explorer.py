@@ -9,6 +9,7 @@ import base64
 import html
 import json
 from pathlib import Path
+from string import Template
 
 import numpy as np
 
@@ -18,7 +19,9 @@ from pipeline.files import read_curve, read_points, read_snapshots
 from spirals.models import MODELS
 from spirals.training import SNAPSHOTS
 
-STYLE, SCRIPT = (Path(__file__).with_name(name) for name in ("explorer.css", "explorer.js"))
+STYLE, SCRIPT, FRAME, PANEL = (
+    Path(__file__).with_name(name) for name in ("explorer.css", "explorer.js", "explorer.html", "explorer-panel.html")
+)
 MOST_WEIGHTS = 900_000  # characters of all the weights on the page
 MOST_CURVE = 1000  # points of a curve
 MOST_LINES = 100  # of hidden units
@@ -154,7 +157,6 @@ def to_try(models):
 
 def _page(common, models, left_out, points, advice):
     classes = len(common["colors"])
-    style, script = (file.read_text(encoding="utf-8") for file in (STYLE, SCRIPT))
     notes = [f"{MODELS[name].title}: too many weights for this page, no picture here." for name in left_out]
     notes += [
         f"{model['title']}: {len(model['moments'])} of {model['of']} moments, as many as fit on this page."
@@ -169,64 +171,29 @@ def _page(common, models, left_out, points, advice):
     if thinning(points) > 1:
         notes.append(f"One point in {thinning(points):,} is drawn.")
     said = f'<p class="notes">{html.escape(" ".join(notes))}</p>\n' if notes else ""
+    style = STYLE.read_text(encoding="utf-8")
     if not models:
         return f'<style>\n{style}</style>\n<section class="explorer">\n{said}</section>\n'
-    entries = "".join(
-        f'<li><canvas data-class="{k}" aria-hidden="true"></canvas>class {k}</li>' for k in range(classes)
-    )
-    legend = f'<ul class="legend">{entries if classes <= len(PALETTE) else ""}{WRONG}</ul>\n'
-    data = json.dumps({**common, "models": models}, separators=(",", ":")).replace("<", "\\u003c")
-    panels = "".join(_panel(model["name"], min(classes, ROWS)) for model in models)
-    hidden = any(len(model["sizes"]) > 2 for model in models)
-    return f"""<style>
-{style}</style>
-<section class="explorer" id="explorer" aria-label="The training, to take hold of">
-<p>{html.escape(advice)}{UNITS_TO_TRY if hidden else ""}</p>
-<div class="controls">
-{CONTROLS}{UNITS if hidden else ""}</div>
-{legend}<div class="models">
-{panels}</div>
-{CAPTION}{UNITS_CAPTION if hidden else ""}</p>
-{said}<p class="spoken" aria-live="polite"></p>
-</section>
-<script type="application/json" id="explorer-data">{data}</script>
-<script>
-{script}</script>
-"""
-
-
-UNITS_TO_TRY = "Switch on the hidden units and move over the plane: at the line of a unit the scores bend."
-CONTROLS = """<button type="button" class="play">Play</button>
-<label class="drag">Training <input type="range" min="0" max="1000" step="1" value="1000"></label>
-<span class="part">100.0%</span>
-"""
-UNITS = '<label class="toggle"><input type="checkbox"> Hidden units</label>\n'
-WRONG = '<li><canvas aria-hidden="true"></canvas>misclassified</li>'
-CAPTION = """<p class="caption">The fuller a region's colour, the surer the model.
-Lines lie where two classes are equally probable.
-Points with a <span class="light">black</span><span class="dark">white</span> edge are misclassified.
-Drag the slider or the curves, or use the arrow keys, Home and End on the slider.
-Point at a plane to read the probabilities there; once a plane has the focus, the arrow keys move the point.
-"""
-UNITS_CAPTION = """A hidden unit's line is the thicker, the larger its outgoing weights; with a point chosen, full lines
-are units that are on, dashed ones are off.
-"""
-
-
-def _panel(name, rows):
-    title = html.escape(MODELS[name].title)
+    if all(len(model["sizes"]) == 2 for model in models):
+        style += ".explorer .of-units { display: none; }\n"
+    legend = (f'<li><canvas data-class="{k}" aria-hidden="true"></canvas>class {k}</li>' for k in range(classes))
     reading = '<li><span class="class"></span><span class="track"><span class="bar"></span></span>'
     reading += '<span class="share"></span></li>'
-    return f"""<figure data-model="{html.escape(name)}">
-<h2>{title}</h2>
-<p class="numbers"><span>iteration <b class="iteration">&nbsp;</b></span> <span>loss <b class="loss"></b></span>
-<span>points right <b class="accuracy"></b></span></p>
-<p class="note"></p>
-<div class="plane"><canvas class="base" aria-hidden="true"></canvas>
-<canvas class="top" tabindex="0" role="application"
-aria-label="{title}: the plane with its regions; arrow keys move the point that is read"></canvas></div>
-<ul class="reading">{reading * rows}</ul>
-<p class="where"></p>
-<canvas class="curve" role="img" aria-label="{title}: loss by iteration"></canvas>
-</figure>
-"""
+    panels = (
+        _filled(PANEL, name=model["name"], title=html.escape(model["title"]), reading=reading * min(classes, ROWS))
+        for model in models
+    )
+    return _filled(
+        FRAME,
+        style=style,
+        advice=html.escape(advice),
+        legend="".join(legend) if classes <= len(PALETTE) else "",
+        panels="".join(panels),
+        notes=said,
+        data=json.dumps({**common, "models": models}, separators=(",", ":")).replace("<", "\\u003c"),
+        script=SCRIPT.read_text(encoding="utf-8"),
+    )
+
+
+def _filled(template, **parts):
+    return Template(template.read_text(encoding="utf-8")).substitute(parts)
