@@ -1,8 +1,8 @@
 # `python` in the stages is the one of .venv, whether it is activated or not.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= python3
-# What the user has set for other Pythons, and a login shell that runs nothing (DVC runs the stages by it).
-unexport $(filter PYTHON%,$(.VARIABLES))
+# What the user has set for other Pythons and shells, and a login shell that runs nothing (DVC runs the stages by it).
+unexport BASH_ENV $(filter PYTHON%,$(.VARIABLES))
 export SHELL := /bin/sh
 
 .PHONY: all results test test-fast reproduce portability lint format ui lock clean help compare screenshots plots-page bench

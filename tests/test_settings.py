@@ -191,7 +191,13 @@ def test_stages_take_no_variable_of_pythons():
 
 
 def test_make_hands_on_nothing_that_a_user_has_set_for_other_programs():
-    settings = {"PYTHONPATH": "/other", "PYTHONSAFEPATH": "1", "PYTHONWARNINGS": "error", "SHELL": "/bin/false"}
+    settings = {
+        "PYTHONPATH": "/other",
+        "PYTHONSAFEPATH": "1",
+        "PYTHONWARNINGS": "error",
+        "SHELL": "/bin/false",
+        "BASH_ENV": "/other",
+    }
     done = subprocess.run(
         ["make", "--eval=show: ; @env", "show"],
         cwd=ROOT,
@@ -202,4 +208,4 @@ def test_make_hands_on_nothing_that_a_user_has_set_for_other_programs():
     )
     shown = done.stdout.splitlines()
     assert "OTHER=stays" in shown and "SHELL=/bin/sh" in shown
-    assert [line for line in shown if line.startswith("PYTHON")] == []
+    assert [line for line in shown if line.startswith(("PYTHON", "BASH_ENV"))] == []
