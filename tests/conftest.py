@@ -3,14 +3,16 @@
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
+from filelock import FileLock
 from ruamel.yaml import YAML
 
 from evaluate import evaluate
@@ -129,34 +131,90 @@ class Checkout:
         self.run("git", "commit", "--quiet", "--message", message)
 
 
-def fresh_checkout(folder):
-    """A checkout in this folder with the small parameters, committed, nothing run yet."""
-    root = folder / "project"
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).exists():
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, root / name)
-    made = Checkout(root, folder / "site")
-    made.run("git", "init", "--quiet", "--initial-branch=main")
-    made.run("git", "config", "user.name", "Test")
-    made.run("git", "config", "user.email", "test@example.com")
-    made.set_params(SMALL)
-    made.commit("start")
-    return made
+def once(tmp_path_factory, name, make):
+    """A folder that one of the workers of pytest-xdist makes, for all of them."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    done = folder / f"{name}.done"
+    with FileLock(folder / f"{name}.lock"):
+        if not done.exists():
+            shutil.rmtree(folder / name, ignore_errors=True)  # of one that failed
+            make(folder / name)
+            done.touch()
+    return folder / name
+
+
+@pytest.fixture(scope="session")
+def fresh_template(tmp_path_factory):
+    """A checkout of the project as it is now with the small parameters, committed, nothing run yet: to be copied."""
+
+    def make(root):
+        command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        for name in filter(None, listed.stdout.split("\0")):
+            if (ROOT / name).exists():
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, root / name)
+        made = Checkout(root, None)
+        made.run("git", "init", "--quiet", "--initial-branch=main")
+        made.run("git", "config", "user.name", "Test")
+        made.run("git", "config", "user.email", "test@example.com")
+        made.set_params(SMALL)
+        made.commit("start")
+
+    return once(tmp_path_factory, "fresh", make)
+
+
+@pytest.fixture(scope="session")
+def ran_template(fresh_template, tmp_path_factory):
+    """The same after `dvc repro`, committed: to be copied."""
+
+    def make(root):
+        shutil.copytree(fresh_template, root, symlinks=True)
+        made = Checkout(root, root.with_name("site"))
+        made.run("dvc", "repro")
+        made.commit("results")
+
+    return once(tmp_path_factory, "ran", make)
+
+
+def relocated(root, before):
+    """Tells the store of a copied checkout where it lies now: MLflow notes absolute paths, and nobody else does."""
+    with closing(sqlite3.connect(root / "mlflow.db")) as database, database:
+        for (table,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            for _, column, kind, *_ in database.execute(f'PRAGMA table_info("{table}")').fetchall():
+                if kind.startswith(("VARCHAR", "TEXT")):
+                    change = f'UPDATE "{table}" SET "{column}" = replace("{column}", ?, ?) WHERE instr("{column}", ?)'
+                    database.execute(change, (str(before), str(root), str(before)))
+    for path in (root / "mlruns").rglob("MLmodel"):
+        path.write_text(path.read_text().replace(str(before), str(root)))
+
+
+def copied(template, folder):
+    """A copy of a checkout, with a site cache of its own."""
+    root = shutil.copytree(template, folder / "project", symlinks=True)
+    if (root / "mlflow.db").exists():
+        relocated(root, template)
+    return Checkout(root, folder / "site")
 
 
 @pytest.fixture
-def checkout(tmp_path):
+def checkout(fresh_template, tmp_path):
     """A fresh checkout with the small parameters, committed, nothing run yet."""
-    yield fresh_checkout(tmp_path)
-    for process in psutil.process_iter():  # what a test that failed left running
+    yield copied(fresh_template, tmp_path)
+    end_what_is_left(tmp_path)
+
+
+@pytest.fixture
+def ran(ran_template, tmp_path):
+    """The same after `dvc repro`, committed; it is a copy, and as if it had run where it is."""
+    yield copied(ran_template, tmp_path)
+    end_what_is_left(tmp_path)
+
+
+def end_what_is_left(folder):
+    """Kills what a test that failed left running."""
+    for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if Path(process.cwd()).is_relative_to(tmp_path):
+            if Path(process.cwd()).is_relative_to(folder):
                 process.kill()

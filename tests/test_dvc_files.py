@@ -29,7 +29,6 @@ def test_every_model_has_its_stages():
         assert [name for name in STAGES if name.startswith(f"{stage}@")] == [f"{stage}@{model}" for model in MODELS]
 
 
-@pytest.mark.xfail(reason="dvc.lock is that of the old layout", strict=False)
 def test_the_lock_knows_no_other_stages():
     locked = YAML(typ="safe").load((ROOT / "dvc.lock").read_text())["stages"]
     assert {*locked} <= {*STAGES}, "DVC keeps what it knows of a stage that is gone"

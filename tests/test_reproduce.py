@@ -5,16 +5,18 @@ import hashlib
 import pytest
 from ruamel.yaml import YAML
 
+from spirals.models import MODELS
+
 pytestmark = pytest.mark.slow
 
 
-def test_reproduce_compares_a_rebuild_with_the_committed_lock(checkout):
-    checkout.run("dvc", "repro")
-    checkout.commit("results")
+def test_reproduce_compares_a_rebuild_with_the_committed_lock(ran):
+    checkout = ran
     lock = (checkout.root / "dvc.lock").read_text()
     stages = YAML(typ="safe").load(lock)["stages"]
     outputs = [out["path"] for stage in stages.values() for out in stage["outs"]]
-    assert {"data/spirals.csv", "data/frames", "reports/metrics.json", "mlruns/receipt.json"} <= set(outputs)
+    made = {"data/spirals.csv", "reports/metrics.json", "mlruns/receipt.json"}
+    assert made | {f"reports/models/{name}/frames" for name in MODELS} <= set(outputs)
 
     (checkout.root / "src" / "train.py").write_text("an uncommitted change has no part in it")
     # A store, a cache or a place that the user has set must neither help nor be written to.
@@ -29,7 +31,7 @@ def test_reproduce_compares_a_rebuild_with_the_committed_lock(checkout):
     metrics = checkout.root / "reports" / "metrics.json"
     metrics.write_text(metrics.read_text().replace('accuracy": 0.', 'accuracy": 0.9'))
     polished = hashlib.md5(metrics.read_bytes()).hexdigest()
-    wrong = {"data/mlp_snapshots.json": "f" * 32, "reports/metrics.json": polished}
+    wrong = {"data/mlp/snapshots.json": "f" * 32, "reports/metrics.json": polished}
     for path, md5 in wrong.items():
         lock = lock.replace(committed[path], md5)
     (checkout.root / "dvc.lock").write_text(lock)
@@ -40,7 +42,7 @@ def test_reproduce_compares_a_rebuild_with_the_committed_lock(checkout):
     assert [line for line in lines if line.startswith("DIFFERS")] == [
         f"DIFFERS  {path}: {md5} in dvc.lock, {committed[path]} here" for path, md5 in wrong.items()
     ]
-    assert f"2 of {len(outputs)} outputs differ, the first is data/mlp_snapshots.json (stage train_mlp)" in lines[-1]
+    assert f"2 of {len(outputs)} outputs differ, the first is data/mlp/snapshots.json (stage train@mlp)" in lines[-1]
     assert checkout.run("git", "status", "--porcelain").stdout == ""
 
 

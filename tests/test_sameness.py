@@ -12,7 +12,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import for_every_model
 from ruamel.yaml import YAML
+
+from pipeline import paths
+from spirals.models import MODELS
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,7 +26,8 @@ KERNELS = {
     "x86_64": ["Prescott", "Nehalem", "Sandybridge", "Haswell", "SkylakeX", "Cooperlake", "SapphireRapids"],
     "aarch64": ["ARMV8", "CORTEXA53", "NEOVERSEN1", "NEOVERSEV1", "NEOVERSEN2"],
 }
-SHORTER = ["train_mlp.iterations=1000", "train_mlp.hidden_units=40", "plot.grid=60", "plot.dpi=60"]
+SHORTER = {**for_every_model(units=40, iterations=1000), "plot.grid": 60, "plot.dpi": 60}
+SHORTER = [f"{key}={value}" for key, value in SHORTER.items()]
 PRODUCT = "import numpy; x = numpy.ones((99, 99)); x @ x"
 SIMD = """
 from numpy._core import _multiarray_umath as core
@@ -60,9 +65,9 @@ def test_kernels_threads_and_simd_change_nothing(tmp_path):
     plain = set()
     for number, setting in enumerate(settings):
         hashes, control = run_stages(tmp_path / str(number), *SHORTER, **setting)
-        assert {"data/spirals.csv", "data/mlp.json", "reports/metrics.json", "reports/figures/losses.png"} <= set(
-            hashes
-        )
+        made = {"data/spirals.csv", "reports/metrics.json", "reports/figures/losses.png"}
+        made |= {str(path) for name in MODELS for path in (paths.weights(name), paths.learning(name))}
+        assert made <= set(hashes)
         if number == 0:
             first = hashes
         assert {name for name in first if hashes.get(name) != first[name]} == set(), setting

@@ -147,15 +147,13 @@ def without_last_stages(checkout):
     path = checkout.root / "dvc.yaml"
     yaml = YAML()
     content = yaml.load(path)
-    content["stages"] = {
-        name: content["stages"][name] for name in ("generate", "train_linear", "train_mlp", "evaluate")
-    }
+    content["stages"] = {name: content["stages"][name] for name in ("generate", "train", "evaluate")}
     yaml.dump(content, path)
     checkout.run("git", "rm", "--quiet", "dvc.lock")
     checkout.commit("no figures, no MLflow")
 
 
-SWEEP = (sys.executable, "src/sweep.py")
+SWEEP = (sys.executable, "src/sweep")
 
 
 @needs_dask
@@ -227,9 +225,9 @@ def test_runs_are_found_in_mlflow_by_the_name_of_the_sweep(checkout):
     client = MlflowClient(f"sqlite:///{checkout.root / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("spirals")
     found = client.search_runs([experiment.experiment_id], "tags.`dvc.experiments` LIKE '%s-%'")
-    assert sorted(run.data.params["model"] for run in found) == ["linear", "mlp", "mlp"]
+    assert sorted(run.data.params["model"] for run in found) == sorted([*MODELS, "mlp"])
     for run in found:
-        assert client.download_artifacts(run.info.run_id, f"{run.data.params['model']}_curve.csv")
+        assert client.download_artifacts(run.info.run_id, f"data/{run.data.params['model']}/curve.csv")
     assert (checkout.root / "reports/sweeps/s.png").stat().st_size > 10_000
 
 
@@ -281,7 +279,7 @@ def test_a_cluster_shares_servers_only(checkout, tmp_path):
         client = MlflowClient(server)
         number = client.get_experiment_by_name("spirals").experiment_id
         found = client.search_runs([number], "tags.`dvc.experiments` LIKE '%s-%'")
-        assert sorted(run.data.params["model"] for run in found) == ["linear", "mlp", "mlp", "mlp", "mlp"]
+        assert sorted(run.data.params["model"] for run in found) == sorted([*MODELS, "mlp", "mlp", "mlp"])
     checkout.run("dvc", "exp", "apply", "s-hidden_units=5", check=False)  # says that the data are not here
     assert "fetched" in checkout.run("dvc", "pull").stdout
 

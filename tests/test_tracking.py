@@ -18,7 +18,7 @@ from pathlib import Path
 
 import browser
 import pytest
-from conftest import ROOT, fresh_checkout
+from conftest import ROOT, copied
 from mlflow import MlflowClient
 from mlflow.models import Model
 from mlflow.pyfunc import get_model_dependencies
@@ -43,10 +43,9 @@ CHARTS = "runs?workflowType=machine_learning&compareRunsMode=CHART"
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(ran_template, tmp_path_factory):
     """A checkout in which all stages have run, and its results: linear, mlp."""
-    checkout = fresh_checkout(tmp_path_factory.mktemp("made"))
-    checkout.run("dvc", "repro")
+    checkout = copied(ran_template, tmp_path_factory.mktemp("made"))
     checkout.run("python", "src/bridge")  # asks DVC what the stages are, and keeps the answer
     root = checkout.root
     return root, load_results(Pipeline(root), load_settings(root), root)

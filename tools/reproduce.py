@@ -39,7 +39,7 @@ def read_lock(clone):
     """Of dvc.lock: the hashes of the outputs, in the order of the stages, and everything else that was read."""
     yaml = YAML(typ="safe")
     order, locked = (yaml.load(clone / name)["stages"] for name in ("dvc.yaml", "dvc.lock"))
-    stages = {name: locked.get(name, {}) for name in order}
+    stages = {name: locked[name] for stage in order for name in locked if name.partition("@")[0] == stage}
     outputs = {out["path"]: (out["md5"], name) for name in stages for out in stages[name].get("outs", [])}
     deps = [dep for name in stages for dep in stages[name].get("deps", [])]
     inputs = {dep["path"]: dep["md5"] for dep in deps if dep["path"] not in outputs}
