@@ -1,6 +1,7 @@
 """The pages in a real checkout, opened in a real browser that reaches no network."""
 
 import re
+import shutil
 import sys
 
 import pytest
@@ -49,3 +50,8 @@ def test_every_page_shows_its_plots_and_pictures_without_a_network(checkout):
         )
         outlined = "return getComputedStyle(document.querySelector('svg .on path')).strokeWidth"
         assert browser.script(outlined) == "2.5px", "what is pointed at is brought out in the charts"
+
+    shutil.rmtree(checkout.root / ".dvc/cache/files")
+    checkout.run(sys.executable, "src/compare")
+    text = comparison.read_text()
+    assert text.count("not in DVC's cache") == 2 and "few" in text, "what git has is shown"

@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 
 from compare.charts import accuracy_chart, loss_chart
-from compare.settings import PALE, gather, said, short
+from compare.settings import PALE, gather, of_data, said, short
 from pipeline import paths
 from spirals.models import MODELS
 
@@ -36,6 +36,7 @@ th, td { padding: .2rem .8rem; border-bottom: 1px solid #8886; text-align: right
   white-space: nowrap; }
 th:first-child, td:first-child, th:last-child, td:last-child { text-align: left; }
 .on path, .on use { stroke: currentColor !important; stroke-width: 2.5 !important; stroke-opacity: 1 !important; }
+.on use { fill: currentColor !important; }
 tr.on, figure.on { background: #8883; }
 </style>
 <h1>Experiments</h1>
@@ -78,9 +79,12 @@ def section(model, experiments):
     charts = [accuracy_chart(settings, index, name) for index, name in enumerate(names)]
     if losses := curves(model, settings):
         charts.append(loss_chart(losses))
-    results = sum(len(setting.results) for setting in settings)
-    note = f"<p>{results} results; those that differ only in a seed or skip_draws are one point, with its range.</p>"
-    return f"""{title}{note if results > len(settings) else ""}
+    notes = []
+    if any(len(setting.results) > 1 for setting in settings):
+        notes.append("Results that differ only in a seed or skip_draws are one point, with their range.")
+    if any(map(of_data, names)):
+        notes.append("The best is that of the settings with the committed data.")
+    return f"""{title}{"".join(f"<p>{note}</p>" for note in notes)}
 <p class=keys>{keys(settings)}</p>
 <div class=charts>{"".join(charts)}</div>
 <div class=sheet>{"".join(picture(model, setting) for setting in settings)}</div>
@@ -112,7 +116,7 @@ def picture(model, setting):
     if content:
         shown = f'<img alt="" src="data:image/png;base64,{base64.b64encode(content).decode()}">'
     return f"""<figure data-of={setting.key} tabindex=0>{shown}
-<figcaption>{words(setting)}<br>{metrics["test_accuracy"]:.1%} of fresh points right</figcaption>
+<figcaption>{words(setting)}<br>{metrics["test_accuracy"]:.1%} right</figcaption>
 </figure>
 """
 
@@ -146,10 +150,11 @@ def files(rev):
 def stored(experiment, *names):
     """The bytes of an experiment's file, by the first of these paths that it has; None where it is not in the cache."""
     from dvc.exceptions import DvcException
+    from dvc_data.index import DataIndexDirError
 
     for name in map(str, names):
         try:
             return files(experiment.rev).read_bytes(name)
-        except (OSError, DvcException):
+        except (OSError, DvcException, DataIndexDirError):  # of what was never fetched, or is of another layout
             continue
     return None

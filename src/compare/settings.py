@@ -92,7 +92,7 @@ def gather(model, experiments):
         results = [(dict(metrics), tried) for metrics, tried in groups[values].items()]
         results.sort(key=lambda result: result[0]["test_accuracy"])
         settings.append(Setting(values, label(names, values, committed), results, values == committed))
-    data = [index for index, name in enumerate(names) if name.startswith(("generate.", "evaluate."))]
+    data = [index for index, name in enumerate(names) if of_data(name)]
     if same := [one for one in settings if not committed or all(one.values[at] == committed[at] for at in data)]:
         max(same, key=lambda one: (one.spread("test_accuracy")[1], -one.spread("train_loss")[1])).best = True
     for number, setting in enumerate(settings):
@@ -113,6 +113,11 @@ def differing(model, experiments):
     if "commit" in every and any(known[tuple(map(one.params.get, names))] != one.metrics[model] for one in experiments):
         names.append("commit")  # the same parameters had another result: the code is not the same
     return [name for name in names if not name.endswith(DRAWN)]
+
+
+def of_data(name):
+    """Whether accuracies with different values of a parameter are of different data."""
+    return name.startswith(("generate.", "evaluate."))
 
 
 def concerns(name, model):
