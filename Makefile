@@ -55,7 +55,7 @@ lock: .venv/installed  ## Write requirements.lock anew from pyproject.toml
 	  --no-annotate --no-header --group dev pyproject.toml --output-file requirements.lock
 
 compare: .venv/installed  ## Show the experiments side by side, on one page
-	@python src/compare
+	@python tools/compare
 
 screenshots: .venv/installed  ## Take the README's screenshots again (needs chromium)
 	@python tools/screenshots.py

@@ -19,7 +19,6 @@ MAY_IMPORT = {
     "pictures": {"spirals", "pipeline"},
     "bridge": set(),
     "sweep": {"spirals", "pipeline", "pictures", "bridge"},
-    "compare": {"spirals", "pipeline", "pictures", "bridge"},
 }
 OF_A_SCRIPT = {"spirals", "pipeline", "pictures"}
 

@@ -15,14 +15,14 @@ PLOTS = "[...document.querySelectorAll('.vega-embed canvas')].map(canvas => canv
 @pytest.mark.slow
 def test_every_page_shows_its_plots_and_pictures_without_a_network(checkout):
     checkout.run("dvc", "repro", "report")
-    nothing = checkout.run(sys.executable, "src/compare", check=False)
+    nothing = checkout.run(sys.executable, "tools/compare", check=False)
     assert nothing.returncode == 1 and "nothing to compare" in nothing.stderr
     checkout.commit("results")
     checkout.run("dvc", "exp", "run", "--temp", "-n", "few", "-S", "train_mlp.hidden_units=3")
 
     comparison, own = checkout.root / "dvc_plots/compare/index.html", checkout.root / "dvc_plots/index.html"
     checkout.run("dvc", "plots", "show")
-    assert checkout.run(sys.executable, "src/compare", PYTHONSAFEPATH="1").stdout.strip() == comparison.as_uri()
+    assert checkout.run(sys.executable, "tools/compare", PYTHONSAFEPATH="1").stdout.strip() == comparison.as_uri()
     assert "few" in comparison.read_text()
     for page in (own, comparison):
         assert not re.search(r"<script[^>]+src|<link|url\(http", page.read_text()), page
@@ -52,6 +52,6 @@ def test_every_page_shows_its_plots_and_pictures_without_a_network(checkout):
         assert browser.script(outlined) == "2.5px", "what is pointed at is brought out in the charts"
 
     shutil.rmtree(checkout.root / ".dvc/cache/files")
-    checkout.run(sys.executable, "src/compare")
+    checkout.run(sys.executable, "tools/compare")
     text = comparison.read_text()
     assert text.count("not in DVC's cache") == 2 and "few" in text, "what git has is shown"

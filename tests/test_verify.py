@@ -13,6 +13,7 @@ from conftest import ROOT
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of DVC's own
     from dvc.repo import Repo
+
     from verify import objects, remove_cut_off, remove_spoiled
 
 LOCK = (ROOT / "dvc.lock").read_text("utf-8")

@@ -96,7 +96,7 @@ def main():
             run(
                 "dvc", "exp", "run", "--quiet", "--temp", "-n", name, "-S", f"train_mlp.hidden_units={units}", root=root
             )
-        run(sys.executable, "src/compare", root=root)
+        run(sys.executable, "tools/compare", root=root)
         pages = {"compare": root / "dvc_plots/compare/index.html", "report": root / "reports" / "report.html"}
         loaded = "[...document.images].every(image => image.complete)"
         take("compare", pages["compare"].as_uri(), loaded, (1320, 1080))

@@ -1,6 +1,6 @@
 """Shows the experiments of `dvc exp show` side by side, on one page: make compare.
 
-Arguments are handed on to `dvc exp show`: `python src/compare --num 3` takes three commits.
+Arguments are handed on to `dvc exp show`: `python tools/compare --num 3` takes three commits.
 """
 
 import json
@@ -8,7 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])  # a folder that is run has itself here
+TOOLS = Path(__file__).resolve().parents[1]  # a folder that is run has only itself on the path
+sys.path[:1] = [str(TOOLS), str(TOOLS.with_name("src"))]
 
 from compare.page import page
 from compare.settings import collect
