@@ -170,8 +170,8 @@ images:
   last frame: out/{run}/frames/100.png
 files: [out/*/weights.txt]
 model:
-  loader: serve
-  code: [steps/serve.py]
+  loader: serving.model
+  code: [serving]
   file: out/{run}/weights.txt
   config: {name: "{run}"}
   inputs: [float64, [-1, 2]]

@@ -274,50 +274,54 @@ def test_experiments_in_other_folders_and_in_a_queue_share_the_store_that_none_h
     assert named_experiments(project) == experiments(project) and len(experiments(project)) == 5
 
 
+# Kills the bridge, and DVC with it, when it is about to write to a file, to rename one or to open a database.
+KILLING = """\
+import os, signal, sys
+
+moments = 0
+
+
+def moment(name, arguments):
+    global moments
+    writes = name == "open" and set("wax+") & set(str(arguments[1])) and os.environ["HERE"] in str(arguments[0])
+    if writes or name in ("os.rename", "sqlite3.connect"):
+        moments += 1
+        if moments == int(os.environ["KILL"]):
+            os.killpg(0, signal.SIGKILL)
+        with open(os.environ["MOMENTS"], "w") as file:
+            file.write(str(moments))
+
+
+if "bridge" in sys.orig_argv[1:2]:
+    sys.addaudithook(moment)
+"""
+
+
 @pytest.mark.slow
-def test_killed_at_any_moment_and_run_again(new, tmp_path):
-    """Kills the bridge, and DVC with it, when it is about to write to a file, to rename one or to ask a database."""
-    patch = tmp_path / "patch"
+def test_killed_at_any_moment_and_run_again(ran, tmp_path):
+    patch, count = tmp_path / "patch", tmp_path / "moments"
     patch.mkdir()
-    (patch / "sitecustomize.py").write_text(
-        "import os, signal, sys\n"
-        "moments = 0\n"
-        "def moment(name, arguments):\n"
-        "    global moments\n"
-        "    if name == 'os.rename' or name.startswith('sqlite3.connect') or (\n"
-        "        name == 'open' and set('wax+') & set(str(arguments[1])) and os.environ['HERE'] in str(arguments[0])\n"
-        "    ):\n"
-        "        moments += 1\n"
-        "        open(os.environ['MOMENTS'], 'w').write(str(moments)) if moments < int(os.environ['KILL']) else (\n"
-        "            os.killpg(0, signal.SIGKILL))\n"
-        "if 'bridge' in sys.orig_argv[1:2]:\n"
-        "    sys.addaudithook(moment)\n"
-    )
-    count = tmp_path / "moments"
+    (patch / "sitecustomize.py").write_text(KILLING)
 
-    def repro(project, kill):
-        environment = {"PYTHONPATH": str(patch), "HERE": str(project.root), "MOMENTS": str(count), "KILL": str(kill)}
-        return subprocess.run(
-            ["dvc", "repro"],
-            cwd=project.root,
-            env={**project.environment, **environment},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        ).returncode
+    def killed(folder, kill):
+        project = copied(ran, folder)
+        shutil.rmtree(project.root / "mlruns")
+        (project.root / "mlflow.db").unlink()
+        here = {"PYTHONPATH": str(patch), "HERE": str(project.root), "MOMENTS": str(count), "KILL": str(kill)}
+        environment = {**project.environment, **here}
+        done = subprocess.run(
+            ["dvc", "repro"], cwd=project.root, env=environment, capture_output=True, start_new_session=True
+        )
+        return project, done.returncode
 
-    whole = copied(new, tmp_path / "whole")
-    assert repro(whole, 10**9) == 0
+    _, status = killed(tmp_path / "whole", 0)
     moments = int(count.read_text())
-    assert moments > 30
+    assert status == 0 and moments > 30
     for number in range(5):
-        project = copied(new if number == 0 else whole, tmp_path / str(number))
-        if number:
-            project.set("keep", number + 3)
-        kill = 2 + (moments - 3) * number // 4
-        assert repro(project, kill) == -signal.SIGKILL, kill
-        project.run("dvc", "repro")
-        assert len(project.runs()) == (2 if number else 1)
+        project, status = killed(tmp_path / str(number), 2 + (moments - 3) * number // 4)
+        assert status == -signal.SIGKILL
+        assert "Running stage 'track'" in project.run("dvc", "repro").stdout
+        assert len(project.runs()) == 1
 
 
 @pytest.mark.slow
@@ -379,7 +383,8 @@ def test_what_is_not_the_result_of_the_stages_is_refused_in_one_sentence(ran, tm
 def test_a_few_lines_make_several_runs_with_names_images_a_model_and_a_champion(ran, tmp_path):
     project = copied(ran, tmp_path)
     (project.root / "mlflow.yaml").write_text(SETTINGS)
-    (project.root / "steps/serve.py").write_text(LOADER)
+    (project.root / "serving").mkdir()
+    (project.root / "serving/model.py").write_text(LOADER)
     pipeline = project.root / "dvc.yaml"
     pasted = re.search(r"stages:\n(  track:\n(?:    .*\n)+)", pipeline.read_text())[1]
     printed = project.bridge("--stage").stdout
@@ -440,6 +445,31 @@ def test_a_few_lines_make_several_runs_with_names_images_a_model_and_a_champion(
 
 
 @pytest.mark.slow
+def test_the_page_about_the_bridge_does_what_it_says(site, tmp_path):
+    project = Strange(tmp_path / "fit", site)
+    project.root.mkdir()
+    (tmp_path / "spirals").symlink_to(ROOT)
+    page = (ROOT / "docs/bridge.md").read_text()
+    for name, text in re.findall(r"^`([\w.]+)`, .*:\n\n```\w+\n([^`]*)```", page, re.MULTILINE):
+        (project.root / name).write_text(text)
+    printed = re.search(r"--stage\n((?:  .*\n)+)```", page)[1]
+    identity = dict.fromkeys(("GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME"), "Test")
+    identity |= dict.fromkeys(("GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"), "test@example.com")
+    commands = re.findall(r"^\$ (.*)", page, re.MULTILINE)
+    assert commands[-1] == "mlflow ui"
+    for command in commands[2:-1]:  # not those that make an environment
+        done = project.run("sh", "-c", command, **identity)
+        if command == "python bridge --stage":
+            assert done.stdout == printed
+    client = MlflowClient(project.store)
+    runs = client.search_runs([client.get_experiment_by_name("fit").experiment_id])
+    assert {run.data.params["fit.rate"] for run in runs} == {"0.1", "0.5"}
+    for run in runs:
+        assert run.data.tags["bridge.complete"] == "true" and set(run.data.metrics) == {"final.loss", "loss"}
+        assert len(client.get_metric_history(run.info.run_id, "loss")) == 20
+
+
+@pytest.mark.slow
 def test_what_dvc_says_of_a_pipeline(ran):
     """Pins DVC's index, which is no documented interface; asked from another folder, as a stage in one does."""
     code = "import json, pathlib, bridge.stages; print(json.dumps(bridge.stages._ask_dvc(pathlib.Path(PLACE))))"
@@ -493,12 +523,13 @@ def test_what_dvc_says_of_a_pipeline(ran):
         ("images: {frames: out/frames}", "out/frames is not a file of a stage upstream"),
         ("{runs: [fit], images: {scores: out/figures/scores.png}}", "out/figures/scores.png is not a file of a stage"),
         ("model: {loader: serve, file: weights.txt}", "weights.txt is not a file of a stage upstream"),
+        ("model: {loader: a, file: out/ridge/weights.txt, code: [serving]}", "model.code: serving is not a folder"),
         ("data: [raw/other.csv]", "raw/other.csv is not a file of a stage upstream"),
         ("names: {clean.: fit.}", None),
         ("names: {clean.keep: x, clean.fill: x}", "names: clean.fill of params.yaml and clean.keep of params.yaml"),
         ("curves: {out/ridge/history.tsv: [gain]}", "curves: out/ridge/history.tsv has no numbers gain by growing"),
         ("images: {all: out/clean}", "images: dropped.csv in out/clean is not named after its step"),
-        ("a: b: c", "cannot use mlflow.yaml: mapping values are not allowed here"),
+        ("a: b: c", "cannot use mlflow.yaml: mapping values are not allowed in this context"),
     ],
 )
 def test_mlflow_yaml_that_cannot_be_used_is_told_plainly(ran, tmp_path, text, told):

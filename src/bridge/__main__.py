@@ -21,7 +21,7 @@ from bridge.stages import RECEIPT, Pipeline
 from bridge.store import EXPERIMENTS, PICTURES, complete_runs, configured_store, mend_moved
 
 PAGE = "workflowType=machine_learning"  # MLflow's pages open on their GenAI face
-ADVICE = "This stage belongs below stages: in dvc.yaml; and into .gitignore the lines /mlflow.db* /.mlflow.* /mlruns/"
+ADVICE = "This belongs below stages: in dvc.yaml, and into .gitignore the lines /mlflow.db* and /.mlflow.* and /mlruns/"
 
 
 def track(root, pipeline, settings, store):
@@ -59,7 +59,8 @@ def track(root, pipeline, settings, store):
         runs |= publish(wanting, lineage, store)
         gc.freeze()  # nor is anything collected at the exit
     with replacing(root / RECEIPT) as temporary:
-        temporary.write_text(json.dumps({one.run: [one.digest, one.pictures_digest] for one in results}) + "\n")
+        digests = {one.run: [one.digest, one.pictures_digest] for one in results}
+        temporary.write_text(json.dumps(digests, sort_keys=True) + "\n")
     return [(result.run or store.experiment, runs[result.digest]) for result in results]
 
 

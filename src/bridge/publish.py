@@ -293,10 +293,11 @@ def _write_model(folder, model, run_id, result):
     settings, python = result.settings["model"], platform.python_version()
     described = Model(model.artifact_location, run_id, model_uuid=model.model_id, model_id=model.model_id)
     if settings.keys() >= {"inputs", "outputs"}:
-        tensors = [
-            TensorSpec(np.dtype(kind), tuple(shape)) for kind, shape in (settings["inputs"], settings["outputs"])
-        ]
-        described.signature = ModelSignature(*(Schema([tensor]) for tensor in tensors))
+        try:
+            pairs = [(np.dtype(kind), tuple(shape)) for kind, shape in (settings["inputs"], settings["outputs"])]
+        except (TypeError, ValueError) as error:
+            raise UserError(f"mlflow.yaml: model.inputs and model.outputs must be [type, shape]: {error}") from None
+        described.signature = ModelSignature(*(Schema([TensorSpec(*pair)]) for pair in pairs))
     if example := settings.get("example"):
         names = {"artifact_path": "input_example.json", "serving_input_path": "serving_input_example.json"}
         described.saved_input_example_info = {**names, "type": "ndarray"}

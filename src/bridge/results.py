@@ -82,7 +82,7 @@ class Result:
     def check_files(self):
         """Raises UserError if a file is not what its stage wrote."""
         for path, locked in {**self.hashes, **self.pictures}.items():
-            if is_inside(path) and md5(self.root / path) != locked:
+            if locked and is_inside(path) and md5(self.root / path) != locked:
                 raise UserError(
                     f"{path} is not what its stage wrote (dvc.lock): run dvc repro. If it says so again, the object"
                     f" {locked[:2]}/{locked[2:]} of DVC's cache is spoiled: delete it"
@@ -160,6 +160,9 @@ def _result(pipeline, names, run, settings, root):
     for path in [*data, *on, *outputs]:
         if not meets(path, outs if path in outputs else known):
             raise UserError(f"{FILE}: {path} is not a file of a stage upstream{run and f' of {run}'}")
+    for path in settings["model"].get("code", []):
+        if not (root / path).is_dir():
+            raise UserError(f"{FILE}: model.code: {path} is not a folder")
     return Result(
         run=run,
         root=root,
