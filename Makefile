@@ -5,7 +5,7 @@ PYTHON ?= python3
 unexport BASH_ENV $(filter PYTHON%,$(.VARIABLES))
 export SHELL := /bin/sh
 
-.PHONY: all results test test-fast reproduce portability lint format ui lock clean help compare screenshots plots-page bench
+.PHONY: all results test test-fast reproduce portability reprotest lint format ui lock clean help compare screenshots plots-page bench
 .DEFAULT_GOAL := all
 
 all: .venv/installed  ## Build .venv, run the pipeline, show the results
@@ -38,6 +38,9 @@ reproduce: .venv/installed  ## Rebuild everything from nothing, and compare it w
 
 portability: .venv/installed  ## Compare the bytes on other CPUs and NumPys (docs/portability.md)
 	@python tools/portability.py
+
+reprotest: .venv/installed  ## Compare the bytes in other settings by Debian's tool
+	@python tools/reprotest.py
 
 lint: .venv/installed  ## Check style and common mistakes
 	@ruff check .

@@ -136,6 +136,14 @@ def run(command, home, folder, umask="0o022", **variables):
     )
 
 
+def write_files(folder, files):
+    """Files by their paths below the folder, which is made too."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, content in files.items():
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
 def stages(home, folder, **variables):
     """What the stages wrote, as lines of a hash and a name (without the line of NumPy's own), or what they said."""
     done = run(["-E", ROOT / "tools/run_stages.py", folder / "made", *SMALLEST], home, folder, **variables)
@@ -159,9 +167,7 @@ def test_settings_change_nothing(tmp_path):
     def trial(name, setting):
         folder = tmp_path / name
         variables, files = setting
-        for file, content in {"empty": "", **files}.items():
-            (folder / file).parent.mkdir(parents=True, exist_ok=True)
-            (folder / file).write_bytes(content if isinstance(content, bytes) else content.encode())
+        write_files(folder, files)
         variables = {"home": home} | {key: value.replace(HERE, str(folder)) for key, value in variables.items()}
         if "HOME" in variables:
             variables["home"] = variables.pop("HOME")
