@@ -1,6 +1,6 @@
 """Measures training, pipeline and memory, and writes results.md and results.png beside this file.
 
-`make bench` on a machine that does nothing else; about a quarter of an hour. All that is
+`make bench` on a machine that does nothing else; about six minutes. All that is
 compared is measured in turn, several times over, and the median counts. With --quick, a
 minute's trial of everything with little work: the numbers mean nothing.
 """
@@ -268,7 +268,7 @@ def main():
         for points in (100, 300) if quick else (100, 1000, 10_000, 100_000):
             print(f"memory: {points} points per class", flush=True)
             size = {**changes, **FEW, "generate.points_per_class": points}
-            memory.append((points, pipeline.plain(Path(folder, f"memory{points}"), size)))
+            memory.append((points, pipeline.plain(Path(folder, f"memory{points}"), size, publish=False)))
 
     header = ["peak MB (seconds), by points per class", *(points for points, _ in memory)]
     rows = [[name, *(f"{of[name][1]:.0f} ({of[name][0]:.1f})" for _, of in memory)] for name in memory[0][1]]
