@@ -208,7 +208,11 @@ def _publish(client, store, experiment, result, lineage, order):
         if new:
             _log_values(client, run_id, start, result, metrics, curves, model)
             context = [InputTag("mlflow.data.context", "training")]
-            client.log_inputs(run_id, [DatasetInput(dataset, context) for dataset in _datasets(result)])
+            inputs = [DatasetInput(dataset, context) for dataset in _datasets(result)]
+            try:
+                client.log_inputs(run_id, inputs)
+            except MlflowException:  # another result made the same data set at the same moment: now it is there
+                client.log_inputs(run_id, inputs)
         if lost or tags.get(PICTURES) != result.pictures_digest:
             repository = get_artifact_repository(run.info.artifact_uri)
             if not fresh:
