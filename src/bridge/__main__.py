@@ -61,7 +61,7 @@ def track(root, pipeline, settings, store):
     with replacing(root / RECEIPT) as temporary:
         digests = {one.run: [one.digest, one.pictures_digest] for one in results}
         temporary.write_text(json.dumps(digests, sort_keys=True) + "\n")
-    return [(result.run or store.experiment, runs[result.digest]) for result in results]
+    return [(result.run or store.experiment or store.number, runs[result.digest]) for result in results]
 
 
 def _shown(result, run):

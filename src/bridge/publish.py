@@ -169,7 +169,7 @@ def _experiment(client, store):
     """The MLflow experiment, which is made if it is not there."""
     if store.number:
         found = client.get_experiment(store.number)
-        if os.environ.get("MLFLOW_EXPERIMENT_NAME") not in (None, "", found.name):
+        if store.experiment not in ("", found.name):
             raise UserError(
                 f"MLFLOW_EXPERIMENT_ID {store.number} is the experiment {found.name}, and not"
                 f" {store.experiment} as MLFLOW_EXPERIMENT_NAME says: unset one of them"

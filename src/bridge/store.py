@@ -35,8 +35,8 @@ class Store:
     """A tracking store.
 
     uri: as MLflow takes it.
-    experiment: name of the MLflow experiment.
-    number: the experiment's number instead, where MLFLOW_EXPERIMENT_ID says it.
+    experiment: name of the MLflow experiment; "" where only its number is said.
+    number: the experiment's number, where MLFLOW_EXPERIMENT_ID says it.
     file: of an SQLite database, else None.
     folder: holds the locks, and the artifacts unless a server keeps them; beside the file.
     """
@@ -101,7 +101,8 @@ def configured_store(root, experiment):
         )
     number = os.environ.get("MLFLOW_EXPERIMENT_ID") or None
     folder = (file.parent if file else main) / "mlruns"
-    return Store(uri, os.environ.get("MLFLOW_EXPERIMENT_NAME") or experiment, number, file, folder)
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or ("" if number else experiment)
+    return Store(uri, name, number, file, folder)
 
 
 def complete_runs(store, results):
@@ -117,7 +118,7 @@ def complete_runs(store, results):
     query = f"""
         SELECT runs.run_uuid, runs.experiment_id, runs.artifact_uri FROM experiments
         JOIN runs USING (experiment_id) JOIN tags USING (run_uuid)
-        WHERE (CASE WHEN :number IS NULL THEN experiments.name = :name ELSE experiment_id = :number END)
+        WHERE (:name = '' OR experiments.name = :name) AND (:number IS NULL OR experiment_id = :number)
         AND runs.lifecycle_stage = 'active' AND tags.key = '{RESULT}' AND tags.value = :digest"""
     with suppress(sqlite3.Error), closing(sqlite3.connect(f"{store.file.as_uri()}?mode=ro", uri=True)) as database:
         for digest in results:
