@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 import time
-from contextlib import redirect_stderr, redirect_stdout, suppress
+from contextlib import suppress
 
 import msgspec
 import numpy as np
@@ -17,7 +17,7 @@ from pipeline.params import load_params
 from spirals.models import MODELS
 from spirals.training import Diverged, gradient_descent, train
 
-COMPILE_FROM = 1.2e9  # points times weights times iterations: NumPy then loses more than the 2 s of compiling
+COMPILE_FROM = 1.2e9  # points times weights times iterations: NumPy then loses 2 s; compiling takes 4, but once
 
 
 def train_model(name, params, root, report=lambda iteration, loss: None):
@@ -57,18 +57,15 @@ def train_model(name, params, root, report=lambda iteration, loss: None):
 
 
 def fastest(name, params, X, y, weights):
-    """The model; its compiled form if the work is worth it and a trial gives the same bytes in less time."""
+    """The model; its compiled form if the work is worth it and a trial gives the same bytes in no more time."""
     model = MODELS[name]
     if len(X) * sum(value.size for value in weights.values()) * params.iterations >= COMPILE_FROM:
-        # Whatever keeps the compiled form from working here is no matter: NumPy can do the same.
-        # And no debugging aid of the compiler's writes between the lines of this program.
-        with suppress(Exception), open(os.devnull, "w") as null, redirect_stdout(null), redirect_stderr(null):
+        with suppress(Exception):  # no Numba, or whatever keeps it from working here: NumPy can do the same
             if compiled := model.compiled():
                 some = slice(None, None, 1 + len(X) // 1000)
                 trial = (weights, X[some], y[some], msgspec.structs.replace(params, iterations=2))
-                result, seconds = _try(model, *trial)
-                same, least = _try(compiled, *trial)
-                if same == result and least <= seconds:
+                (expected, limit), (result, seconds) = _try(model, *trial), _try(compiled, *trial)
+                if result == expected and seconds <= limit:
                     return compiled
     return model
 
