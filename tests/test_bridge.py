@@ -14,7 +14,7 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
-from conftest import ROOT, Checkout
+from conftest import ROOT, Checkout, once
 from mlflow import MlflowClient
 from ruamel.yaml import YAML
 from strange import FILES, LOADER, SETTINGS
@@ -58,39 +58,42 @@ class Strange(Checkout):
         return {run.info.run_id for run in runs}
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    return tmp_path_factory.mktemp("site")
+@pytest.fixture(scope="session")
+def new(tmp_path_factory):
+    """The project with the stage pasted that the bridge prints, committed; nothing has run. To be copied."""
+
+    def make(folder):
+        project = Strange(folder / "weather", folder / "site")
+        for name, text in {**FILES, ".gitignore": IGNORED}.items():
+            (project.root / name).parent.mkdir(parents=True, exist_ok=True)
+            (project.root / name).write_text(text)
+        shutil.copytree(ROOT / "src/bridge", project.root / "bridge", ignore=shutil.ignore_patterns("__pycache__"))
+        project.run("git", "init", "--quiet", "--initial-branch=main")
+        project.run("git", "config", "user.name", "Test")
+        project.run("git", "config", "user.email", "test@example.com")
+        project.run("dvc", "init", "--quiet")
+        project.run("dvc", "add", "--quiet", "raw/stations.csv", "raw/photos")
+        told = project.bridge("--stage")
+        assert all(line in told.stderr for line in ("dvc.yaml", "/mlflow.db*", "/mlruns/", ".gitignore"))
+        pipeline = project.root / "dvc.yaml"
+        pipeline.write_text(pipeline.read_text().replace("stages:\n", "stages:\n" + told.stdout, 1))
+        project.commit("start")
+
+    folder = once(tmp_path_factory, "strange", make)
+    return Strange(folder / "weather", folder / "site")
 
 
-@pytest.fixture(scope="module")
-def new(tmp_path_factory, site):
-    """The project with the stage pasted that the bridge prints, committed; nothing has run."""
-    project = Strange(tmp_path_factory.mktemp("new") / "weather", site)
-    for name, text in {**FILES, ".gitignore": IGNORED}.items():
-        (project.root / name).parent.mkdir(parents=True, exist_ok=True)
-        (project.root / name).write_text(text)
-    shutil.copytree(ROOT / "src/bridge", project.root / "bridge", ignore=shutil.ignore_patterns("__pycache__"))
-    project.run("git", "init", "--quiet", "--initial-branch=main")
-    project.run("git", "config", "user.name", "Test")
-    project.run("git", "config", "user.email", "test@example.com")
-    project.run("dvc", "init", "--quiet")
-    project.run("dvc", "add", "--quiet", "raw/stations.csv", "raw/photos")
-    told = project.bridge("--stage")
-    assert all(line in told.stderr for line in ("dvc.yaml", "/mlflow.db*", "/mlruns/", ".gitignore"))
-    pipeline = project.root / "dvc.yaml"
-    pipeline.write_text(pipeline.read_text().replace("stages:\n", "stages:\n" + told.stdout, 1))
-    project.commit("start")
-    return project
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def ran(new, tmp_path_factory):
-    """The project after its first `dvc repro`, committed."""
-    project = copied(new, tmp_path_factory.mktemp("ran"))
-    project.run("dvc", "repro")
-    project.commit("results")
-    return project
+    """The project after its first `dvc repro`, committed. Tests that change it copy it."""
+
+    def make(folder):
+        project = copied(new, folder)
+        project.run("dvc", "repro")
+        project.commit("results")
+
+    folder = once(tmp_path_factory, "strange-ran", make)
+    return Strange(folder / "weather", folder / "site")
 
 
 def copied(project, folder):
@@ -266,6 +269,7 @@ def test_what_users_do_gives_one_run_for_each_result(ran, tmp_path):
 @pytest.mark.slow
 def test_experiments_in_other_folders_and_in_a_queue_share_the_store_that_none_has_made_yet(new, tmp_path):
     project = copied(new, tmp_path)
+    project.run("dvc", "repro", "clean")  # DVC fails now and then if workers put one stage into its cache at once
     project.run("dvc", "exp", "run", "--queue", "--set-param", "fit.epochs=2,3,4")
     project.run("dvc", "exp", "run", "--run-all", "--jobs", "3")
     project.run("dvc", "exp", "run", "--temp", "--set-param", "fit.epochs=3")
@@ -445,8 +449,8 @@ def test_a_few_lines_make_several_runs_with_names_images_a_model_and_a_champion(
 
 
 @pytest.mark.slow
-def test_the_page_about_the_bridge_does_what_it_says(site, tmp_path):
-    project = Strange(tmp_path / "fit", site)
+def test_the_page_about_the_bridge_does_what_it_says(tmp_path):
+    project = Strange(tmp_path / "fit", tmp_path / "site")
     project.root.mkdir()
     (tmp_path / "spirals").symlink_to(ROOT)
     page = (ROOT / "docs/bridge.md").read_text()

@@ -7,6 +7,7 @@ import argparse
 import gc
 import json
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -74,15 +75,19 @@ def _shown(result, run):
 
 def stage(root, pipeline):
     """The stage of dvc.yaml that publishes all that the others write, for all of their parameters."""
+
+    def listed(paths, end=""):  # YAML takes the strings of JSON
+        quoted = [path if re.fullmatch(r"[A-Za-z_.][\w./-]*", path) else json.dumps(path) for path in paths]
+        return [f"      - {path}{end}" for path in quoted]
+
     folder = Path(__file__).resolve().parent.relative_to(root).as_posix()
     outs, params = (
         dict.fromkeys(path for of in pipeline.declared.values() for path in of[kind]) for kind in ("outs", "params")
     )
-    deps = [*outs, *([FILE] if (root / FILE).exists() else [])]
-    lines = ["  track:", f"    cmd: python {shlex.quote(folder)}", "    params:"]
-    lines += [f"      - {json.dumps(file)}:" for file in params]  # quoted: YAML takes the strings of JSON
-    lines += ["    deps:", *(f"      - {json.dumps(path, ensure_ascii=False)}" for path in deps)]
-    print("\n".join([*lines, "    outs:", f"      - {RECEIPT}: {{cache: false}}"]))
+    lines = ["  track:", f"    cmd: python {shlex.quote(folder)}"]
+    lines += ["    params:", *listed(params, ":")] if params else []
+    lines += ["    deps:", *listed([*outs, *([FILE] if (root / FILE).exists() else [])])]
+    return "\n".join([*lines, "    outs:", f"      - {RECEIPT}: {{cache: false}}"])
 
 
 def main():
@@ -93,7 +98,7 @@ def main():
     pipeline, settings = Pipeline(root), load_settings(root)
     if asked.stage:
         print(ADVICE, file=sys.stderr)
-        stage(root, pipeline)
+        print(stage(root, pipeline))
         return
     store = configured_store(root, settings["experiment"] or main_checkout(root).name)
     for name, run in track(root, pipeline, settings, store):

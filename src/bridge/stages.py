@@ -46,6 +46,11 @@ class Pipeline:
         self.files, self.declared = asked["watched"], asked["stages"]
         self.metrics, self.curves = asked["metrics"], asked["curves"]
         own = [self.declared.pop(name) for name, of in [*self.declared.items()] if RECEIPT in of["outs"]]
+        self._outs = {out: name for name, of in self.declared.items() for out in of["outs"]}
+        self._inside = {}
+        for out, name in self._outs.items():
+            for place in _places(out):
+                self._inside.setdefault(place, []).append(name)
         self.stages = self.locked(lambda file: (root / file).read_text("utf-8") if (root / file).exists() else "")
         self.upstream = self.trace(self.makers(own[0]["deps"]) if own else self.declared)
 
@@ -64,8 +69,9 @@ class Pipeline:
 
     def makers(self, paths):
         """The stages that write one of these paths, something in it, or the folder that it lies in."""
-        outs = [(out, name) for name, of in self.declared.items() for out in of["outs"]]
-        return [name for out, name in outs if meets(out, paths)]
+        inside = [name for path in paths for name in self._inside.get(path, ())]
+        around = [self._outs[place] for path in paths for place in _places(path) if place in self._outs]
+        return {*inside, *around}
 
     def trace(self, names):
         """The stages of these names, and all upstream of them."""
@@ -101,7 +107,13 @@ class Pipeline:
 
 def meets(path, others):
     """Whether a path is one of the others, lies in one of them, or holds one of them."""
-    return any(f"{path}/".startswith(f"{other}/") or f"{other}/".startswith(f"{path}/") for other in others)
+    return any(path in _places(other) or other in _places(path) for other in others)
+
+
+def _places(path):
+    """A path, and the folders that it lies in."""
+    parts = path.split("/")
+    return ["/".join(parts[:end]) for end in range(1, len(parts) + 1)]
 
 
 def params_of(stages):
