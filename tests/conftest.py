@@ -49,13 +49,24 @@ SMALL = {
 }
 
 
+# What a user has set for these programs. GIT_DIR and its like are set in a hook, and in `git rebase --exec`.
+OTHERS = ("DVC_", "GIT_", "MLFLOW_", "MPL", "NPY_", "NUMBA_", "OPENBLAS_", "PYTHON")
+
+
+def forget_settings(forget):
+    """No setting of the caller's reaches a test; `forget` takes a variable away. That a folder is safe stays known."""
+    for name in [name for name in os.environ if name.startswith(OTHERS) and not name.startswith("GIT_CONFIG")]:
+        forget(name)
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # no test calls home
+
+
+forget_settings(os.environ.pop)
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch):
-    """No setting of the caller's DVC, MLflow or NumPy reaches a test."""
-    for name in list(os.environ):
-        if name.startswith(("DVC_", "MLFLOW_", "OPENBLAS_", "NPY_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")  # no test calls home
+    """Nor do those that MLflow sets in this process."""
+    forget_settings(monkeypatch.delenv)
 
 
 @pytest.fixture
@@ -104,7 +115,9 @@ class Checkout:
             # MLflow sets variables of its own, in this process
             **{key: value for key, value in os.environ.items() if not key.startswith(("PYTHONWARN", "MLFLOW_"))},
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "DVC_SITE_CACHE_DIR": str(site),
+            "GIT_CONFIG_GLOBAL": os.devnull,  # signatures, hooks, line endings
+            "GIT_CONFIG_NOSYSTEM": "1",
+            **{f"DVC_{kind}_DIR": str(site) for kind in ("SITE_CACHE", "GLOBAL_CONFIG", "SYSTEM_CONFIG")},
             "DVC_NO_ANALYTICS": "1",
         }
 

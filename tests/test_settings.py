@@ -182,7 +182,7 @@ def test_settings_change_nothing(tmp_path):
 
 def test_matplotlib_comes_from_one_place():
     """Else it is imported with the settings of its user."""
-    for path in (ROOT / "src").rglob("*.py"):
+    for path in [*(ROOT / "src").rglob("*.py"), *(ROOT / "tools").rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else getattr(node, "names", [])
             imported = {str(getattr(name, "name", name)).partition(".")[0] for name in names}
@@ -215,3 +215,42 @@ def test_make_hands_on_nothing_that_a_user_has_set_for_other_programs():
     shown = done.stdout.splitlines()
     assert "OTHER=stays" in shown and "SHELL=/bin/sh" in shown
     assert [line for line in shown if line.startswith(("PYTHON", "BASH_ENV"))] == []
+
+
+CHECKOUT = """
+import os, pathlib, conftest
+made = conftest.Checkout(pathlib.Path("project"), pathlib.Path("site"))
+made.root.mkdir()
+made.run("git", "init", "--quiet")
+made.run("git", "config", "user.name", "Test")
+made.run("git", "config", "user.email", "test@example.com")
+(made.root / "file").write_bytes(b"1")
+made.commit()
+made.run("dvc", "init")
+print(made.run("dvc", "config", "--list").stdout, *os.environ, sep=chr(10))
+"""
+GITCONFIG = """
+[commit]
+    gpgsign = true
+[core]
+    hooksPath = {here}/hooks
+"""
+
+
+@pytest.mark.slow
+def test_a_users_settings_reach_no_test(tmp_path):
+    write_files(
+        tmp_path,
+        {
+            ".gitconfig": GITCONFIG.replace(HERE, str(tmp_path)),
+            "hooks/pre-commit": "#!/bin/sh\nexit 1\n",
+            ".config/dvc/config": "[core]\n    remote = theirs\n",
+        },
+    )
+    (tmp_path / "hooks/pre-commit").chmod(0o755)
+    theirs = ["DVC_EXP_NAME", "GIT_DIR", "MLFLOW_RUN_ID", "MPLBACKEND", "NUMBA_DISABLE_JIT", "PYTHONOPTIMIZE"]
+    given = dict.fromkeys(theirs, "1")
+    paths = os.pathsep.join(str(ROOT / name) for name in ("src", "tests"))
+    done = run(["-c", CHECKOUT], tmp_path, tmp_path, PYTHONPATH=paths, **given)
+    assert done.returncode == 0, done.stderr
+    assert not {*theirs, "core.remote=theirs"} & set(done.stdout.split())
