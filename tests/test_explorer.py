@@ -15,11 +15,11 @@ from generate import generate
 from pictures import explorer as page_part
 from pictures.explorer import explorer, layers
 from pictures.figures import leads, tinted
+from pictures.pages import filled
 from pictures.palette import class_colors, limit
 from pipeline import paths
 from pipeline.files import read_curve, read_points, read_snapshots, write_csv, write_json
 from pipeline.params import load_params
-from report import PAGE
 from spirals.models import MODELS, softmax
 from train import train_model
 
@@ -92,7 +92,8 @@ def moments_of(root, name):
 def written(root, folder):
     """A page with nothing but the explorer; returns its address."""
     path = folder / "page.html"
-    path.write_text(PAGE.format(style=":root { color-scheme: light dark }", name="", body=explorer(root, 2_000_000)))
+    style = ":root { color-scheme: light dark }"
+    path.write_text(filled("page.html", style=style, name="", body=explorer(root, 2_000_000)))
     return path.as_uri()
 
 

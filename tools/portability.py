@@ -29,7 +29,7 @@ X86 = ["Nehalem", "Haswell", "Skylake-Server", "EPYC"]
 ARM = ["cortex-a53", "neoverse-n1", "max"]  # max: with the vectors of variable length (SVE)
 NUMPYS = ["1.23.5", "1.26.4", "2.2.6"]  # and the one of requirements.lock
 LIBRARIES = """numpy matplotlib pillow contourpy cycler fonttools kiwisolver packaging pyparsing python-dateutil six
-    msgspec ruamel.yaml tqdm markdown-it-py mdurl""".split()
+    msgspec ruamel.yaml tqdm markdown-it-py mdurl jinja2 markupsafe""".split()
 
 GROUPS = {
     "data": r"data/spirals\.csv",
