@@ -1,6 +1,7 @@
 """Stages plot@MODEL: the pictures of one model -> reports/models/MODEL/."""
 
 import argparse
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from pipeline import paths
 from pipeline.errors import plain_errors
 from pipeline.files import read_curve, read_points, read_snapshots, read_weights
 from pipeline.params import load_params
+from spirals.arithmetic import fast_on_short_rows
 from spirals.models import MODELS, accuracy
 
 FRAME_CELLS = 100  # cells of a frame's grid along each axis; it is drawn larger
@@ -18,26 +20,31 @@ def plot(name, params, root):
     """Draws every picture of a model; `params` is the section plot."""
     model = MODELS[name]
     X, y = read_points(root / paths.DATA)
-    classes = int(y.max()) + 1
+    classes, lim = int(y.max()) + 1, figures.limit(X)
     curve = read_curve(root / paths.curve(name))
     weights = read_weights(root / paths.weights(name), name, classes)
-    scores, _ = model.forward(weights, X)
-    probabilities = figures.grid_probabilities(model, weights, figures.limit(X), params.grid)
-    title = f"{model.title}: {accuracy(scores, y):.0%} of the points right"
-    boundary = root / paths.picture(name, "boundary")
-    figures.draw_boundary(boundary, title, probabilities, np.argmax(scores, axis=1), X, y, params.dpi)
-    figures.draw_losses(root / paths.picture(name, "loss"), {name: curve}, params.dpi)
-    draw_training(name, root, X, y, curve)
-
-
-def draw_training(name, root, X, y, curve):
-    """The model at moments of its training: frames of the slider in MLflow, and the moving picture."""
-    model, lim, points = MODELS[name], figures.limit(X), movie.points_layer(X, y)
-    snapshots = read_snapshots(root / paths.snapshots(name), name, int(y.max()) + 1)
+    snapshots = read_snapshots(root / paths.snapshots(name), name, classes)
     moments = {at["iteration"]: at for at in snapshots}  # a short training has several at one iteration
-    for at in moments.values():
-        probabilities = figures.grid_probabilities(model, at["weights"], lim, FRAME_CELLS)
-        at["pixels"] = movie.boundary_pixels(probabilities, points)
+    points = movie.points_layer(X, y)
+
+    def pixels(at):
+        return movie.boundary_pixels(figures.grid_probabilities(model, at["weights"], lim, FRAME_CELLS), points)
+
+    with ThreadPoolExecutor(2, initializer=fast_on_short_rows) as pool:  # NumPy's work, beside Matplotlib's
+        drawn = pool.map(pixels, moments.values())
+        scores, _ = model.forward(weights, X)
+        title = f"{model.title}: {accuracy(scores, y):.0%} of the points right"
+        probabilities = figures.grid_probabilities(model, weights, lim, params.grid)
+        boundary = root / paths.picture(name, "boundary")
+        figures.draw_boundary(boundary, title, probabilities, np.argmax(scores, axis=1), X, y, params.dpi)
+        figures.draw_losses(root / paths.picture(name, "loss"), {name: curve}, params.dpi)
+        for at, picture in zip(moments.values(), drawn, strict=True):
+            at["pixels"] = picture
+    draw_training(name, root, snapshots, moments, curve)
+
+
+def draw_training(name, root, snapshots, moments, curve):
+    """The model at moments of its training: frames of the slider in MLflow, and the moving picture."""
     percents = {at["permille"] // 10: at["iteration"] for at in snapshots if at["permille"] % 10 == 0}
     images = movie.with_palette([movie.frame(moments[iteration]) for iteration in percents.values()], most=256)
     for percent, image in zip(percents, images, strict=True):

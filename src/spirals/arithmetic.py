@@ -27,9 +27,16 @@ LN2_LOW = float(LN2 - Decimal(LN2_HIGH))
 # which costs as much as a multiplication, until it has seen a large array come and go.
 np.empty(30_000_000 // 8)
 
-# NumPy copies a factor that is broadcast along rows shorter than its buffer, 8192 numbers
-# unless told, which takes longer than the product of such rows.
-np.setbufsize(512)
+
+def fast_on_short_rows():
+    """Has NumPy not copy, in this thread, a factor that is broadcast along rows shorter than its buffer.
+
+    The buffer is 8192 numbers unless told, and the copy takes longer than the product of such rows.
+    """
+    np.setbufsize(512)
+
+
+fast_on_short_rows()
 
 SHORT = 8  # terms; a sum of so many is taken one after another
 PART = 128  # terms; a longer pairwise sum is halved
