@@ -6,12 +6,12 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
 import numpy as np
 import pytest
-from conftest import ROOT
 
 from pipeline.params import load_params
 from spirals.data import make_spirals
@@ -20,6 +20,7 @@ from spirals.training import Diverged, _tame_for, gradient_descent, train
 from train import fastest
 
 pytestmark = pytest.mark.slow
+ROOT = Path(__file__).resolve().parents[1]  # not conftest's, which drops the settings that are tried here
 
 # Points per class, classes, hidden units: sums of few terms, of one part, and of many parts with a rest.
 SHAPES = [(1, 2, 1), (4, 2, 8), (5, 2, 9), (100, 3, 100), (50, 12, 131), (333, 5, 128), (7, 3, 1111)]

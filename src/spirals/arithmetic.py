@@ -107,6 +107,21 @@ def _sum_products(a, b):
     return total
 
 
+@lru_cache
+def halves(terms):
+    """The order of that sum: its parts, begin and end, and how many pairs of sums each of them completes."""
+
+    def split(begin, end):
+        if end - begin <= PART:
+            return [[begin, end, 0]]
+        half = (end - begin) // 2
+        parts = split(begin, begin + half - half % 8) + split(begin + half - half % 8, end)
+        parts[-1][2] += 1
+        return parts
+
+    return np.array(split(0, terms))
+
+
 def sum_points(a):
     """Sum over the points, one after another, whatever the layout.
 

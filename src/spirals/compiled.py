@@ -6,12 +6,10 @@ works on blocks that stay in the cache, LANES points or units side by side, whos
 independent of each other, and because a pass over them adds up to four terms, not one.
 """
 
-from functools import lru_cache
-
 import numpy as np
 
-from spirals.arithmetic import EXP_SERIES, LN2_HIGH, LN2_LOW, PART, SHORT
-from spirals.compiler import compiled
+from spirals.arithmetic import EXP_SERIES, LN2_HIGH, LN2_LOW, PART, SHORT, halves
+from spirals.compiler import compiled, zeros
 from spirals.models import MLP
 
 LANES = 128
@@ -41,31 +39,10 @@ def buffers(X, hidden, classes):
     round, up to three of 0.0, W, b. So points times units is a hidden layer; x + -0.0 times 0.0 is x.
     """
 
-    def zeros(*shape):
-        size = np.empty(shape).size
-        memory = np.zeros(size + 8)
-        begin = -memory.ctypes.data // 8 % 8  # where a line of the cache begins: a vector that lies in two is slow
-        return memory[begin : begin + size].reshape(shape)
-
     points, units, block = (zeros(classes + -classes % 4 + 3, length) for length in (len(X), hidden, LANES))
     points[classes:-3], points[-3:-1], points[-1] = -0.0, X.T, 1.0
     sums = zeros(2 + max(len(X), hidden).bit_length(), classes + 2, LANES)
     return points, units, block, zeros(PART, LANES), zeros(PART, LANES), zeros(9, LANES), sums
-
-
-@lru_cache
-def halves(terms):
-    """The order of a pairwise sum: its parts, begin and end, and how many pairs of sums each of them completes."""
-
-    def split(begin, end):
-        if end - begin <= PART:
-            return [[begin, end, 0]]
-        half = (end - begin) // 2
-        parts = split(begin, begin + half - half % 8) + split(begin + half - half % 8, end)
-        parts[-1][2] += 1
-        return parts
-
-    return np.array(split(0, terms))
 
 
 @compiled

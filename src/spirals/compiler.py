@@ -16,6 +16,7 @@ for name in [name for name in os.environ if name.startswith("NUMBA_") and name !
 
 import llvmlite.binding  # noqa: E402
 import numba  # noqa: E402
+import numpy as np  # noqa: E402
 from numba.core import caching  # noqa: E402
 
 SOURCES = ("arithmetic.py", "compiled.py", "compiler.py")
@@ -33,3 +34,11 @@ class ByContent(caching.UserProvidedCacheLocator if numba.config.CACHE_DIR else 
 
 numba.config.CACHE_LOCATOR_CLASSES = f"{__name__}.ByContent"
 compiled = numba.njit(error_model="numpy", cache=True)
+
+
+def zeros(*shape):
+    """An array that begins where a line of the cache does: a vector that lies in two is slow."""
+    size = np.empty(shape).size
+    memory = np.zeros(size + 8)
+    begin = -memory.ctypes.data // 8 % 8
+    return memory[begin : begin + size].reshape(shape)
