@@ -63,6 +63,19 @@ def forget_settings(forget):
 forget_settings(os.environ.pop)
 
 
+# Most seconds first, so that no worker of pytest-xdist is left with a long one at the end; the fast ones come last.
+LONG = "publishing bridge faults sweep tracking sameness settings".split()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "server" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("server"))  # it starts for several seconds
+    place = {f"test_{name}": number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: (not item.get_closest_marker("slow"), place.get(item.module.__name__, len(LONG))))
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch):
     """Nor do those that MLflow sets in this process."""

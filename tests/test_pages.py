@@ -13,23 +13,21 @@ PLOTS = "[...document.querySelectorAll('.vega-embed canvas')].map(canvas => canv
 
 
 @pytest.mark.slow
-def test_every_page_shows_its_plots_and_pictures_without_a_network(checkout):
-    checkout.run("dvc", "repro", "report")
-    nothing = checkout.run(sys.executable, "tools/compare", check=False)
+def test_every_page_shows_its_plots_and_pictures_without_a_network(ran):
+    nothing = ran.run(sys.executable, "tools/compare", check=False)
     assert nothing.returncode == 1 and "nothing to compare" in nothing.stderr
-    checkout.commit("results")
-    checkout.run("dvc", "exp", "run", "--temp", "-n", "few", "-S", "train_mlp.hidden_units=3")
+    ran.run("dvc", "exp", "run", "--temp", "-n", "few", "-S", "train_mlp.hidden_units=3")
 
-    comparison, own = checkout.root / "dvc_plots/compare/index.html", checkout.root / "dvc_plots/index.html"
-    checkout.run("dvc", "plots", "show")
-    assert checkout.run(sys.executable, "tools/compare", PYTHONSAFEPATH="1").stdout.strip() == comparison.as_uri()
+    comparison, own = ran.root / "dvc_plots/compare/index.html", ran.root / "dvc_plots/index.html"
+    ran.run("dvc", "plots", "show")
+    assert ran.run(sys.executable, "tools/compare", PYTHONSAFEPATH="1").stdout.strip() == comparison.as_uri()
     assert "few" in comparison.read_text()
     for page in (own, comparison):
         assert not re.search(r"<script[^>]+src|<link|url\(http", page.read_text()), page
 
     if MISSING:
         pytest.skip("not looked at: chromium and chromedriver are missing")
-    report = checkout.root / "reports" / "report.html"
+    report = ran.root / "reports" / "report.html"
     with Browser(width=500, height=900) as browser:
         # The comparison leaves out the linear classifier, which is the same in both.
         for page, plots, pictures in ((own, 4, 4), (comparison, 0, 2), (report, 0, 4)):
@@ -51,7 +49,7 @@ def test_every_page_shows_its_plots_and_pictures_without_a_network(checkout):
         outlined = "return getComputedStyle(document.querySelector('svg .on path')).strokeWidth"
         assert browser.script(outlined) == "2.5px", "what is pointed at is brought out in the charts"
 
-    shutil.rmtree(checkout.root / ".dvc/cache/files")
-    checkout.run(sys.executable, "tools/compare")
+    shutil.rmtree(ran.root / ".dvc/cache/files")
+    ran.run(sys.executable, "tools/compare")
     text = comparison.read_text()
     assert text.count("not in DVC's cache") == 2 and "few" in text, "what git has is shown"

@@ -33,7 +33,7 @@ def ids(checkout):
     return found
 
 
-def ran(done):
+def run_stages(done):
     """The stages that a `dvc repro` or `dvc exp run` has run."""
     return re.findall(r"Running stage '([\w@]+)'", done.stdout)
 
@@ -50,10 +50,10 @@ def experiments(checkout):
 
 
 def assert_lineage(checkout):
-    """The first two runs lead back to the commit, and to what dvc.lock says of their files and parameters."""
+    """The first two runs lead back to the commit they come from, and to what dvc.lock says of files and parameters."""
     stages = YAML(typ="safe").load(checkout.root / "dvc.lock")["stages"]
     written = {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
-    commit = checkout.run("git", "rev-parse", "HEAD").stdout.strip()
+    commit = checkout.run("git", "rev-parse", "HEAD~1").stdout.strip()
     for run in all_complete(store(checkout)):
         model = run.data.params["model"]
         assert hashes(run) == {path: written[path] for path in outputs(model)[0]}
@@ -75,63 +75,62 @@ def found_by_name(uri, name):
     return {run.data.params["model"] for run in client.search_runs([number], f"tags.`dvc.experiments` LIKE '%{name}%'")}
 
 
-def test_one_run_more_for_each_new_result_and_none_for_an_old_one(checkout):
-    assert "iteration 0: loss" in checkout.run("dvc", "repro").stdout
-    assert_lineage(checkout)
-    checkout.commit("results")
-    first = ids(checkout)
+def test_one_run_more_for_each_new_result_and_none_for_an_old_one(ran):
+    assert_lineage(ran)
+    first = ids(ran)
     assert {model: len(runs) for model, runs in first.items()} == {"linear": 1, "mlp": 1}
-    assert ran(checkout.run("dvc", "repro")) == []
-    assert "track" in ran(checkout.run("dvc", "repro", "--force"))
-    assert ids(checkout) == first
-    assert "up to date" in checkout.run("dvc", "status").stdout
-    assert checkout.run("git", "status", "--porcelain").stdout == ""
+    assert run_stages(ran.run("dvc", "repro")) == []
+    forced = ran.run("dvc", "repro", "--force")
+    assert "track" in run_stages(forced) and "iteration 0: loss" in forced.stdout
+    assert ids(ran) == first
+    assert "up to date" in ran.run("dvc", "status").stdout
+    assert ran.run("git", "status", "--porcelain").stdout == ""
 
     # A parameter changed, run, changed back, run; it is one of the net's, so the linear result is an old one.
-    checkout.set_params({"train_mlp.hidden_units": 9})
-    assert ran(checkout.run("dvc", "repro")) == ["train@mlp", "evaluate@mlp", "plot@mlp", *REBUILT]
-    second = ids(checkout)
+    ran.set_params({"train_mlp.hidden_units": 9})
+    assert run_stages(ran.run("dvc", "repro")) == ["train@mlp", "evaluate@mlp", "plot@mlp", *REBUILT]
+    second = ids(ran)
     assert second["linear"] == first["linear"] and len(second["mlp"]) == 2
     (changed,) = second["mlp"] - first["mlp"]
-    assert MlflowClient(store(checkout)).get_run(changed).data.tags["git.dirty"] == "true"
-    checkout.set_params({"train_mlp.hidden_units": 8})
-    assert ran(checkout.run("dvc", "repro")) == REBUILT
-    assert ids(checkout) == second
-    assert "up to date" in checkout.run("dvc", "status").stdout
-    checkout.run("git", "checkout", "--quiet", "params.yaml")
-    assert checkout.run("git", "status", "--porcelain").stdout == ""
+    assert MlflowClient(store(ran)).get_run(changed).data.tags["git.dirty"] == "true"
+    ran.set_params({"train_mlp.hidden_units": 8})
+    assert run_stages(ran.run("dvc", "repro")) == REBUILT
+    assert ids(ran) == second
+    assert "up to date" in ran.run("dvc", "status").stdout
+    ran.run("git", "checkout", "--quiet", "params.yaml")
+    assert ran.run("git", "status", "--porcelain").stdout == ""
 
     # The same experiment twice; the second time there is nothing to run, and its name is known to DVC only.
     for name in ("first-try", "second-try"):
-        checkout.run("dvc", "exp", "run", "--name", name, "--set-param", "train_mlp.hidden_units=7")
-        third = ids(checkout)
+        ran.run("dvc", "exp", "run", "--name", name, "--set-param", "train_mlp.hidden_units=7")
+        third = ids(ran)
         assert third["linear"] == first["linear"] and len(third["mlp"]) == 3
-    assert found_by_name(store(checkout), "first-try") == {"linear", "mlp"}
+    assert found_by_name(store(ran), "first-try") == {"linear", "mlp"}
 
     # A change of the plot only: the same runs, with the new pictures.
-    client = MlflowClient(store(checkout))
-    script = checkout.root / "src/plot.py"
+    client = MlflowClient(store(ran))
+    script = ran.root / "src/plot.py"
     script.write_text(re.sub("FRAME_CELLS = [0-9]+", "FRAME_CELLS = 50", script.read_text()))
-    checkout.set_params({"plot.dpi": 70})
-    assert ran(checkout.run("dvc", "repro")) == ["plot@linear", "plot@mlp", *REBUILT]
-    assert ids(checkout) == third
+    ran.set_params({"plot.dpi": 70})
+    assert run_stages(ran.run("dvc", "repro")) == ["plot@linear", "plot@mlp", *REBUILT]
+    assert ids(ran) == third
     (run,) = third["linear"]
-    files, pictures = Path(client.download_artifacts(run, "")), checkout.root / "reports/models/linear"
+    files, pictures = Path(client.download_artifacts(run, "")), ran.root / "reports/models/linear"
     assert md5(files / "reports/models/linear/boundary.png") == md5(pictures / "boundary.png")
     frames = {md5(frame) for frame in (pictures / "frames").iterdir()}
     assert {md5(image) for image in (files / "images").glob(f"{DURING}*.png")} == frames
     assert {md5(image) for image in (files / "images").glob(f"{AFTER}*.png")} == {md5(pictures / "boundary.png")}
 
     # The store deleted: the database only, which `make` notices, and all of it.
-    (checkout.root / "mlflow.db").unlink()
-    assert ran(checkout.run("dvc", "repro")) == []
-    checkout.run("python", "tools/verify.py")
-    assert ran(checkout.run("dvc", "repro")) == ["track"]
-    rebuilt = store(checkout).replace("/mlflow.db", "/./mlflow.db")  # MLflow, here, still has the old file open
+    (ran.root / "mlflow.db").unlink()
+    assert run_stages(ran.run("dvc", "repro")) == []
+    ran.run("python", "tools/verify.py")
+    assert run_stages(ran.run("dvc", "repro")) == ["track"]
+    rebuilt = store(ran).replace("/mlflow.db", "/./mlflow.db")  # MLflow, here, still has the old file open
     assert sorted(run.data.params["model"] for run in all_complete(rebuilt)) == ["linear", "mlp"]
-    (checkout.root / "mlflow.db").unlink()
-    shutil.rmtree(checkout.root / "mlruns")
-    assert ran(checkout.run("dvc", "repro")) == ["track"]
+    (ran.root / "mlflow.db").unlink()
+    shutil.rmtree(ran.root / "mlruns")
+    assert run_stages(ran.run("dvc", "repro")) == ["track"]
     rebuilt = rebuilt.replace("/./", "/././")
     assert sorted(run.data.params["model"] for run in all_complete(rebuilt)) == ["linear", "mlp"]
 
@@ -160,15 +159,14 @@ def dump(file):
         return list(database.iterdump())
 
 
-def test_a_fresh_clone_trains_nothing_and_what_is_moved_or_deleted_is_mended(checkout, tmp_path):
-    checkout.run("dvc", "remote", "add", "--default", "shared", str(tmp_path / "remote"))
-    checkout.run("dvc", "repro")
-    checkout.commit("results")
-    checkout.run("dvc", "push")
+def test_a_fresh_clone_trains_nothing_and_what_is_moved_or_deleted_is_mended(ran, tmp_path):
+    ran.run("dvc", "remote", "add", "--default", "shared", str(tmp_path / "remote"))
+    ran.commit("remote")
+    ran.run("dvc", "push")
     clone = Checkout(tmp_path / "clone", tmp_path / "clone-site")
-    checkout.run("git", "clone", "--quiet", ".", str(clone.root))
+    ran.run("git", "clone", "--quiet", ".", str(clone.root))
     clone.run("dvc", "pull")
-    assert set(ran(clone.run("dvc", "repro"))) <= {*REBUILT}
+    assert set(run_stages(clone.run("dvc", "repro"))) <= {*REBUILT}
     assert clone.run("git", "status", "--porcelain").stdout == ""
     assert "up to date" in clone.run("dvc", "status").stdout
     before = ids(clone)
@@ -184,7 +182,7 @@ def test_a_fresh_clone_trains_nothing_and_what_is_moved_or_deleted_is_mended(che
 
     # The artifacts deleted, and the database kept.
     shutil.rmtree(moved.root / "mlruns")
-    assert ran(moved.run("dvc", "repro")) == ["track"]
+    assert run_stages(moved.run("dvc", "repro")) == ["track"]
     assert ids(moved) == before
 
 
@@ -209,24 +207,23 @@ def test_what_the_bridge_prints_and_how_little_it_imports(checkout):
     assert len(all_complete(store(checkout).replace("/mlflow.db", "/./mlflow.db"))) == 2
 
 
-def test_only_what_the_stages_wrote_with_these_parameters_is_published(checkout):
-    checkout.run("dvc", "repro")
-    before = ids(checkout)
-    checkout.set_params({"train_mlp.learning_rate": 0.5})
+def test_only_what_the_stages_wrote_with_these_parameters_is_published(ran):
+    before = ids(ran)
+    ran.set_params({"train_mlp.learning_rate": 0.5})
     for command in (["python", "src/bridge"], ["dvc", "repro", "--force", "--single-item", "track"]):
-        done = checkout.run(*command, check=False)
+        done = ran.run(*command, check=False)
         assert done.returncode != 0
         assert "params.yaml: train_mlp.learning_rate is 0.5, but the results were made with 1.0: run" in done.stderr
     # Made of results of these parameters and of others.
     for stage in ("train@mlp", "evaluate@mlp"):
-        checkout.run("dvc", "repro", stage)
-        done = checkout.run("python", "src/bridge", check=False)
+        ran.run("dvc", "repro", stage)
+        done = ran.run("python", "src/bridge", check=False)
         assert done.returncode == 1
         assert re.fullmatch(r"error: data/\S+ is newer than what was made from it: run dvc repro\n", done.stderr)
-    assert ids(checkout) == before
+    assert ids(ran) == before
     # A stage that has no outputs, one whose output is not shown, and parameters that are named one by one.
     yaml = YAML()
-    content = yaml.load(checkout.root / "dvc.yaml")
+    content = yaml.load(ran.root / "dvc.yaml")
     train, stages = content["stages"]["train"]["do"], content["stages"]
     del stages["train"]
     for model in before:
@@ -238,24 +235,24 @@ def test_only_what_the_stages_wrote_with_these_parameters_is_published(checkout)
     stages["notify"] = {"cmd": "echo done", "deps": ["reports/metrics.json"]}
     for name in ("evaluate", "plot"):
         stages[name]["foreach"] = [*before]
-    yaml.dump(content, checkout.root / "dvc.yaml")
-    checkout.run("dvc", "repro")
-    client = MlflowClient(store(checkout))
+    yaml.dump(content, ran.root / "dvc.yaml")
+    ran.run("dvc", "repro")
+    client = MlflowClient(store(ran))
     models = Counter(run.data.params["model"] for run in client.search_runs(["1"]))
     assert models == {"linear": 1, "mlp": 2}
     for key, given, used in [("train_mlp.learning_rate", 0.25, 0.5), ("train_mlp.seed", 5, 0)]:
-        checkout.set_params({key: given})
-        done = checkout.run("python", "src/bridge", check=False)
+        ran.set_params({key: given})
+        done = ran.run("python", "src/bridge", check=False)
         assert f"{key} is {given}, but the results were made with {used}: run dvc repro" in done.stderr
-        checkout.set_params({key: used})
-    checkout.run("git", "checkout", "--quiet", ".")
-    checkout.run("dvc", "repro")
+        ran.set_params({key: used})
+    ran.run("git", "checkout", "--quiet", ".")
+    ran.run("dvc", "repro")
 
-    (checkout.root / "mlflow.db").unlink()
-    shutil.rmtree(checkout.root / "mlruns")
-    locked = YAML(typ="safe").load(checkout.root / "dvc.lock")["stages"].values()
+    (ran.root / "mlflow.db").unlink()
+    shutil.rmtree(ran.root / "mlruns")
+    locked = YAML(typ="safe").load(ran.root / "dvc.lock")["stages"].values()
     written = {out["path"]: out["md5"] for stage in locked for out in stage["outs"]}
-    data, reports = checkout.root / "data", checkout.root / "reports/models"
+    data, reports = ran.root / "data", ran.root / "reports/models"
     last = reports / "mlp/frames/100.png"
     for path, name, content in [
         (data / "mlp/weights.json", "data/mlp/weights.json", (data / "mlp/weights.json").read_bytes()[:500]),
@@ -269,20 +266,20 @@ def test_only_what_the_stages_wrote_with_these_parameters_is_published(checkout)
         path.unlink(missing_ok=True)  # not through DVC's link into its cache
         if content is not None:
             path.write_bytes(content)
-        done = checkout.run("python", "src/bridge", check=False)
+        done = ran.run("python", "src/bridge", check=False)
         spoiled = f"{written[name][:2]}/{written[name][2:]}"
         told = f"error: {name} is not what its stage wrote (dvc.lock): run dvc repro. If it says so again, the object"
         assert (done.returncode, done.stderr) == (1, f"{told} {spoiled} of DVC's cache is spoiled: delete it\n")
-        assert not (checkout.root / "mlflow.db").exists()
+        assert not (ran.root / "mlflow.db").exists()
         path.unlink(missing_ok=True)
         if good is not None:
             path.write_bytes(good)
-    assert checkout.run("python", "src/bridge").stdout.count("published") == 2
+    assert ran.run("python", "src/bridge").stdout.count("published") == 2
     # MLflow, here, still has the old file open.
-    assert len(all_complete(store(checkout).replace("/mlflow.db", "/./mlflow.db"))) == 2
+    assert len(all_complete(store(ran).replace("/mlflow.db", "/./mlflow.db"))) == 2
     # Without DVC's notes there is no result.
-    (checkout.root / "dvc.lock").unlink()
-    done = checkout.run("python", "src/bridge", check=False)
+    (ran.root / "dvc.lock").unlink()
+    done = ran.run("python", "src/bridge", check=False)
     told = "error: there is no dvc.lock, so there is no result to publish: run dvc repro first\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", told)
 
@@ -320,7 +317,7 @@ def test_a_server_that_is_down_or_refuses_loses_nothing(checkout, tmp_path):
 
     done = checkout.run("dvc", "repro", check=False, MLFLOW_TRACKING_URI=f"http://{secret}127.0.0.1:{free_port()}")
     printed += done.stdout + done.stderr
-    assert done.returncode != 0 and ran(done)[-1] == "track"
+    assert done.returncode != 0 and run_stages(done)[-1] == "track"
     track_to(free_port())
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as refusing:
         threading.Thread(target=refusing.serve_forever, daemon=True).start()
@@ -334,7 +331,7 @@ def test_a_server_that_is_down_or_refuses_loses_nothing(checkout, tmp_path):
         }
         done = checkout.run("dvc", "repro", **environment)
         printed += done.stdout + done.stderr
-        assert ran(done) == ["track"]
+        assert run_stages(done) == ["track"]
         assert len(re.findall("http|View run", done.stdout)) == 3  # a line for each run, and one for the charts
         assert len(all_complete(address, "team/spirals")) == 2
         assert "up to date" in checkout.run("dvc", "status").stdout

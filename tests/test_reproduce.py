@@ -11,39 +11,38 @@ pytestmark = pytest.mark.slow
 
 
 def test_reproduce_compares_a_rebuild_with_the_committed_lock(ran):
-    checkout = ran
-    lock = (checkout.root / "dvc.lock").read_text()
+    lock = (ran.root / "dvc.lock").read_text()
     stages = YAML(typ="safe").load(lock)["stages"]
     outputs = [out["path"] for stage in stages.values() for out in stage["outs"]]
     made = {"data/spirals.csv", "reports/metrics.json", "mlruns/receipt.json"}
     assert made | {f"reports/models/{name}/frames" for name in MODELS} <= set(outputs)
 
-    (checkout.root / "src" / "train.py").write_text("an uncommitted change has no part in it")
+    (ran.root / "src" / "train.py").write_text("an uncommitted change has no part in it")
     # A store, a cache or a place that the user has set must neither help nor be written to.
     settings = {"MLFLOW_TRACKING_URI": "sqlite:////nowhere/mlflow.db", "DVC_ROOT": "/nowhere"}
-    lines = checkout.run("python", "tools/reproduce.py", **settings).stdout.splitlines()
+    lines = ran.run("python", "tools/reproduce.py", **settings).stdout.splitlines()
     assert sorted(lines[1:-1]) == sorted(f"same     {path}" for path in outputs)
     assert lines[-1].startswith(f"This machine reproduces the published result: all {len(outputs)} outputs are")
-    checkout.run("git", "checkout", "--quiet", "src/train.py")
+    ran.run("git", "checkout", "--quiet", "src/train.py")
 
     # A wrong hash, and a result that somebody has polished, with its hash.
     committed = {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
-    metrics = checkout.root / "reports" / "metrics.json"
+    metrics = ran.root / "reports" / "metrics.json"
     metrics.write_text(metrics.read_text().replace('accuracy": 0.', 'accuracy": 0.9'))
     polished = hashlib.md5(metrics.read_bytes()).hexdigest()
     wrong = {"data/mlp/snapshots.json": "f" * 32, "reports/metrics.json": polished}
     for path, md5 in wrong.items():
         lock = lock.replace(committed[path], md5)
-    (checkout.root / "dvc.lock").write_text(lock)
-    checkout.commit("other results")
-    done = checkout.run("python", "tools/reproduce.py", check=False)
+    (ran.root / "dvc.lock").write_text(lock)
+    ran.commit("other results")
+    done = ran.run("python", "tools/reproduce.py", check=False)
     assert done.returncode == 1
     lines = done.stdout.splitlines()
     assert [line for line in lines if line.startswith("DIFFERS")] == [
         f"DIFFERS  {path}: {md5} in dvc.lock, {committed[path]} here" for path, md5 in wrong.items()
     ]
     assert f"2 of {len(outputs)} outputs differ, the first is data/mlp/snapshots.json (stage train@mlp)" in lines[-1]
-    assert checkout.run("git", "status", "--porcelain").stdout == ""
+    assert ran.run("git", "status", "--porcelain").stdout == ""
 
 
 def test_reproduce_stops_where_a_stage_fails(checkout):

@@ -218,17 +218,17 @@ def test_killed_worker_interrupt_and_divergence_cost_nothing_but_themselves(chec
 
 @needs_dask
 @pytest.mark.slow
-def test_runs_are_found_in_mlflow_by_the_name_of_the_sweep(checkout):
+def test_runs_are_found_in_mlflow_by_the_name_of_the_sweep(ran):
     from mlflow import MlflowClient
 
-    checkout.run(*SWEEP, "s", "-S", "train_mlp.hidden_units=4,5", "--workers", "2")
-    client = MlflowClient(f"sqlite:///{checkout.root / 'mlflow.db'}")
+    ran.run(*SWEEP, "s", "-S", "train_mlp.hidden_units=4,5", "--workers", "2")
+    client = MlflowClient(f"sqlite:///{ran.root / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("spirals")
     found = client.search_runs([experiment.experiment_id], "tags.`dvc.experiments` LIKE '%s-%'")
     assert sorted(run.data.params["model"] for run in found) == sorted([*MODELS, "mlp"])
     for run in found:
         assert client.download_artifacts(run.info.run_id, f"data/{run.data.params['model']}/curve.csv")
-    assert (checkout.root / "reports/sweeps/s.png").stat().st_size > 10_000
+    assert (ran.root / "reports/sweeps/s.png").stat().st_size > 10_000
 
 
 @needs_dask
