@@ -53,7 +53,7 @@ class Strange(Checkout):
         runs = client.search_runs([number])
         for run in runs:
             assert_complete(client, run)
-        results = {tuple(sorted(run.data.params.items())) for run in runs}
+        results = {(*sorted(run.data.params.items()), *hashes_of(run).items()) for run in runs}
         assert len(results) == len(runs), "one result twice"
         return {run.info.run_id for run in runs}
 
@@ -158,8 +158,13 @@ def assert_complete(client, run):
         files = [file for file in kept.rglob("*") if file.is_file()]
         assert len(files) == len(outs) + 1 + 1 + 2 * 2  # two files in clean, three frames for each item
     pictures = {"out/figures/scores.png", "out/ridge/frames", "out/lasso/frames"}
-    hashes = {key.removeprefix("dvc.md5.") for key in run.data.tags if key.startswith("dvc.md5.")}
-    assert hashes == {*outs, "report/best.json"} - pictures
+    assert set(hashes_of(run)) == {*outs, "report/best.json"} - pictures
+
+
+def hashes_of(run):
+    """By path, as the tags of a run say them."""
+    found = {key.removeprefix("dvc.md5."): value for key, value in run.data.tags.items() if key.startswith("dvc.md5.")}
+    return dict(sorted(found.items()))
 
 
 def experiments(project):
@@ -188,9 +193,7 @@ def test_with_nothing_said_a_run_shows_the_whole_result(ran):
         for out in stage["outs"]
     }
     tags = run.data.tags
-    for path, hash in written.items():
-        if f"dvc.md5.{path}" in tags:
-            assert tags[f"dvc.md5.{path}"] == hash
+    assert {path: hash for path, hash in hashes_of(run).items() if "report" not in path}.items() <= written.items()
     inputs = {one.dataset.name: one.dataset.digest for one in run.inputs.dataset_inputs}
     assert inputs == {Path(dep["path"]).stem: dep["md5"] for dep in lock["clean"]["deps"] if "raw" in dep["path"]}
     commit = ran.run("git", "rev-parse", "HEAD~1").stdout.strip()
@@ -225,10 +228,17 @@ def test_what_users_do_gives_one_run_for_each_result(ran, tmp_path):
     project.run("dvc", "repro")
     assert project.runs() == second and (project.root / "dvc.lock").read_bytes() == lock
 
+    data = project.root / "raw/stations.csv"
+    data.write_text(data.read_text() + "6,36\n")
+    project.run("dvc", "repro")
+    (new,) = project.runs() - second
+    assert MlflowClient(project.store).get_run(new).data.tags["git.dirty"] == "true"
+    second |= {new}
+
     for name in ("one", "two"):
         project.run("dvc", "exp", "run", "--name", name, "--set-param", "fit.epochs=6")
     third = project.runs()
-    assert len(third) == 3 and named_experiments(project) == {"one"}  # the second time nothing ran
+    assert len(third) == 4 and named_experiments(project) == {"one"}  # the second time nothing ran
     project.bridge(DVC_EXP_NAME="two")
     assert project.runs() == third and named_experiments(project) == {"one", "two"}
 
@@ -244,7 +254,7 @@ def test_what_users_do_gives_one_run_for_each_result(ran, tmp_path):
     project.set("seed", 5)
     assert "Running stage 'track'" in project.run("dvc", "repro").stdout
     client = MlflowClient(project.store)
-    assert len(client.search_runs(["1"])) == 4
+    assert len(client.search_runs(["1"])) == 5
 
     # Nothing new takes none of what is slow to import, from whichever folder.
     for folder in (".", "report"):
@@ -381,6 +391,10 @@ def test_what_is_not_the_result_of_the_stages_is_refused_in_one_sentence(ran, tm
     assert done.stdout.count("published") == 1 and done.stderr == ""
     (run,) = MlflowClient(f"sqlite:///{project.root}/./mlflow.db").search_runs(["1"])
     assert run.data.tags["git.dirty"] == "unknown" and run.info.run_name.startswith("no-git-")
+
+    project.set("keep", 5)
+    project.run("dvc", "repro", "clean")  # and nothing of what is made from a file in its folder
+    assert refused() == "error: out/clean/table.csv is newer than what was made from it: run dvc repro\n"
 
 
 @pytest.mark.slow

@@ -75,7 +75,8 @@ def load_lineage(pipeline, root):
     """See `Lineage`; the files that may be dirty are those that the stages start from."""
     of_stages = [{*stage.params, *stage.deps} for stage in pipeline.stages.values()]
     inputs = {path for paths in of_stages for path in paths if not pipeline.makers([path])}
-    present = [path for path in sorted({*inputs, *pipeline.files, FILE}) if (root / path).exists()]
+    inputs |= {f"{path}.dvc" for path in inputs} | {*pipeline.files, FILE}  # Git knows what `dvc add` keeps by that
+    present = [path for path in sorted(inputs) if (root / path).exists()]
     commit, refusal = _git(root, "rev-parse", "HEAD")
     changed, _ = _git(root, "status", "--porcelain", "--", *present)
     commit = os.environ.get("DVC_EXP_BASELINE_REV") or commit
