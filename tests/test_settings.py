@@ -42,7 +42,7 @@ for content in (drawn.getvalue(), letters.tobytes(), (x @ x[:100]).tobytes(), np
     print(hashlib.md5(content).hexdigest())
 figure.savefig(dated := io.BytesIO(), format="pdf")
 print(b"CreationDate (D:1970" in dated.getvalue(), Image.core.get_block_size(), matplotlib.get_backend())
-print(np.empty(99, np.uint8).tobytes().count(90))  # 165, inverted, is what glibc then fills memory with
+print(np.empty(9999, np.uint8).tobytes().count(90) > 9000)  # 165, inverted, is what glibc then fills memory with
 print(time.localtime(0).tm_hour, sys.stdout.encoding, sys.flags, oct(os.umask(0)))
 """
 
