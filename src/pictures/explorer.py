@@ -6,22 +6,18 @@ nothing moves while the page loads.
 """
 
 import base64
-import html
 import json
-from pathlib import Path
-from string import Template
 
 import numpy as np
 
+from pictures import pages
 from pictures.palette import MARKERS, PALE, PALETTE, TINT, class_colors, limit, marker_size, thinning
 from pipeline import paths
 from pipeline.files import read_curve, read_points, read_snapshots
 from spirals.models import MODELS
 from spirals.training import SNAPSHOTS
 
-STYLE, SCRIPT, FRAME, PANEL = (
-    Path(__file__).with_name(name) for name in ("explorer.css", "explorer.js", "explorer.html", "explorer-panel.html")
-)
+STYLE, SCRIPT = pages.text("explorer.css"), pages.text("explorer.js")
 MOST_WEIGHTS = 900_000  # characters of all the weights on the page
 MOST_CURVE = 1000  # points of a curve
 MOST_LINES = 100  # of hidden units
@@ -55,7 +51,7 @@ def explorer(root, room):
     }
     curves = {name: read_curve(root / paths.curve(name)) for name in MODELS}
     plain = {name: _curve(curve) for name, curve in curves.items()}
-    room -= len(json.dumps([common, plain])) + len(STYLE.read_bytes()) + len(SCRIPT.read_bytes())
+    room -= len(json.dumps([common, plain])) + len(STYLE) + len(SCRIPT)
     room -= HTML + len(MODELS) * len(SNAPSHOTS) * MOMENT
     room = max(0, min(room, MOST_WEIGHTS))
     models, left_out = [], []
@@ -64,12 +60,24 @@ def explorer(root, room):
         snapshots = _read(root / paths.snapshots(name), name, classes, most)
         kept = _kept(snapshots, most)
         if not kept:
-            left_out.append(name)
+            left_out.append(MODELS[name].title)
             continue
         models.append(_model(name, kept, len(snapshots), curves[name], plain[name]))
         room -= len(models[-1]["weights"])
     models.sort(key=lambda model: list(MODELS).index(model["name"]))
-    return _page(common, models, left_out, len(y), to_try(models) if models else "")
+    return pages.filled(
+        "explorer.html",
+        style=STYLE,
+        models=models,
+        left_out=left_out,
+        thinning=thinning(len(y)),
+        most_lines=MOST_LINES,
+        advice=to_try(models) if models else "",
+        legend=range(classes) if classes <= len(PALETTE) else (),
+        rows=range(min(classes, ROWS)),
+        data=json.dumps({**common, "models": models}, separators=(",", ":")).replace("<", "\\u003c"),
+        script=SCRIPT,
+    )
 
 
 def doubles(array):
@@ -153,47 +161,3 @@ def to_try(models):
     iteration, title = moments[below[-1] + 1]["iteration"], best["title"][0].lower() + best["title"][1:]
     told = f"there, and at every later moment kept, at least {GOOD:.0%} of the points are right"
     return f"Play the training, or drag it to iteration {iteration:,} of the {title}: {told}. "
-
-
-def _page(common, models, left_out, points, advice):
-    classes = len(common["colors"])
-    notes = [f"{MODELS[name].title}: too many weights for this page, no picture here." for name in left_out]
-    notes += [
-        f"{model['title']}: {len(model['moments'])} of {model['of']} moments, as many as fit on this page."
-        for model in models
-        if len(model["moments"]) < model["of"]
-    ]
-    notes += [
-        f"{model['title']}: only the {MOST_LINES} strongest of {model['sizes'][1]:,} hidden units have a line."
-        for model in models
-        if len(model["sizes"]) > 2 and model["sizes"][1] > MOST_LINES
-    ]
-    if thinning(points) > 1:
-        notes.append(f"One point in {thinning(points):,} is drawn.")
-    said = f'<p class="notes">{html.escape(" ".join(notes))}</p>\n' if notes else ""
-    style = STYLE.read_text(encoding="utf-8")
-    if not models:
-        return f'<style>\n{style}</style>\n<section class="explorer">\n{said}</section>\n'
-    if all(len(model["sizes"]) == 2 for model in models):
-        style += ".explorer .of-units { display: none; }\n"
-    legend = (f'<li><canvas data-class="{k}" aria-hidden="true"></canvas>class {k}</li>' for k in range(classes))
-    reading = '<li><span class="class"></span><span class="track"><span class="bar"></span></span>'
-    reading += '<span class="share"></span></li>'
-    panels = (
-        _filled(PANEL, name=model["name"], title=html.escape(model["title"]), reading=reading * min(classes, ROWS))
-        for model in models
-    )
-    return _filled(
-        FRAME,
-        style=style,
-        advice=html.escape(advice),
-        legend="".join(legend) if classes <= len(PALETTE) else "",
-        panels="".join(panels),
-        notes=said,
-        data=json.dumps({**common, "models": models}, separators=(",", ":")).replace("<", "\\u003c"),
-        script=SCRIPT.read_text(encoding="utf-8"),
-    )
-
-
-def _filled(template, **parts):
-    return Template(template.read_text(encoding="utf-8")).substitute(parts)
