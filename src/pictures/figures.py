@@ -7,9 +7,10 @@ nor a version.
 import sys
 from functools import reduce
 from itertools import cycle
+from pathlib import Path
 
 import numpy as np
-from matplotlib import colors, rc_context, rcParamsDefault
+from matplotlib import colors, rc_context, rc_params_from_file
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator
@@ -29,19 +30,9 @@ PEAK = 20  # times the median of a curve: a loss so high needs a logarithmic sca
 LEAST = 1e-16  # loss: on that scale, smaller ones are as good as zero
 PANEL = 5.2  # inches: width of one part of a figure
 AT_ONCE = 2**18  # numbers of the hidden layer, some 2 MiB: larger steps leave the cache, smaller ones cost time
-STYLE = {
-    # Whatever the user or another library has set. (To set a backend, Matplotlib would look for one.)
-    **{key: value for key, value in rcParamsDefault.items() if key != "backend"},
-    "figure.facecolor": "white",
-    "font.size": 11,
-    "axes.titlesize": 12,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#DDDDDD",
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-}
+# All settings, whatever the user or another library has set. (To set a backend, Matplotlib would look for one.)
+STYLE = rc_params_from_file(Path(__file__).with_name("matplotlibrc"), use_default_template=True)
+STYLE = {key: value for key, value in STYLE.items() if key != "backend"}
 
 
 def grid_probabilities(model, weights, lim, cells):
@@ -87,12 +78,6 @@ def tinted(best, margin):
     """
     ink = 1 - class_colors(int(best.max()) + 1)
     return 1 - ink[best] * (PALE + (TINT - PALE) * margin)[..., None]
-
-
-def thinned(X):
-    """The words that say that not every point is drawn."""
-    step = thinning(len(X))
-    return "" if step == 1 else f"\n(one point in {step:,} is drawn)"
 
 
 def panels_of(count, height, top, bottom, left=0.7, right=0.12, gap=0.82, **settings):
@@ -155,27 +140,8 @@ def scatter(ax, X, y, wrong=None):
         axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))  # inside of the limits, where the regions end
 
 
-def scatter_panels(count, X, y):
-    """A figure for points, with room for the title, and below for the legend."""
-    classes = int(y.max()) + 1
-    rows = classes // 4 + 1 if classes <= len(PALETTE) else 1  # of the legend; misclassified is one more entry
-    return panels_of(count, 5.6, top=0.36 + 0.2 * bool(thinned(X)), bottom=0.6 + 0.25 * rows)
-
-
-def legends(figure):
-    """A legend below each panel."""
-    for k, ax in enumerate(figure.axes):
-        where = {"loc": "lower center", "bbox_to_anchor": ((k + 0.5) / len(figure.axes), 0)}
-        figure.legend(*ax.get_legend_handles_labels(), **where, ncols=4, handletextpad=0.3, columnspacing=1.5)
-
-
 def draw_data(path, X, y, dpi):
-    with rc_context({**STYLE, "axes.grid": False}):
-        figure, (ax,) = scatter_panels(1, X, y)
-        scatter(ax, X, y)
-        ax.set_title(f"{NAME}: {len(X):,} points in {int(y.max()) + 1} classes{thinned(X)}")
-        legends(figure)
-        save(figure, path, dpi)
+    draw_points(path, f"{NAME}: {len(X):,} points in {int(y.max()) + 1} classes", X, y, dpi)
 
 
 def draw_boundary(path, title, probabilities, predicted, X, y, dpi):
@@ -189,19 +155,27 @@ def draw_boundary(path, title, probabilities, predicted, X, y, dpi):
         X, y: points [N, 2] and their classes [N].
         dpi: dots per inch.
     """
-    lim = limit(X)
+    draw_points(path, title, X, y, dpi, leads(probabilities), predicted != y)
+
+
+def draw_points(path, title, X, y, dpi, regions=None, wrong=None):
+    """The points, those in `wrong` marked; below them the regions, if they are given, as of `leads`."""
+    classes, step, lim = int(y.max()) + 1, thinning(len(X)), limit(X)
+    title += "" if step == 1 else f"\n(one point in {step:,} is drawn)"
+    rows = classes // 4 + 1 if classes <= len(PALETTE) else 1  # of the legend; misclassified is one more entry
     with rc_context({**STYLE, "axes.grid": False}):
-        figure, (ax,) = scatter_panels(1, X, y)
-        regions = leads(probabilities)
-        shades = tinted(np.argmax(regions, axis=0), np.max(regions, axis=0))
-        ax.imshow(shades, origin="lower", extent=(-lim, lim, -lim, lim), interpolation="nearest")
-        axis = np.linspace(-lim, lim, len(shades))
-        for lead in regions:
-            if lead.min() < 0 < lead.max():
-                ax.contour(axis, axis, lead, levels=[0.0], colors="#333333", linewidths=1.0)
-        scatter(ax, X, y, wrong=predicted != y)
-        ax.set_title(title + thinned(X))
-        legends(figure)
+        figure, (ax,) = panels_of(1, 5.6, top=0.36 + 0.2 * title.count("\n"), bottom=0.6 + 0.25 * rows)
+        if regions is not None:
+            shades = tinted(np.argmax(regions, axis=0), np.max(regions, axis=0))
+            ax.imshow(shades, origin="lower", extent=(-lim, lim, -lim, lim), interpolation="nearest")
+            axis = np.linspace(-lim, lim, len(shades))
+            for lead in regions:
+                if lead.min() < 0 < lead.max():
+                    ax.contour(axis, axis, lead, levels=[0.0], colors="#333333", linewidths=1.0)
+        scatter(ax, X, y, wrong)
+        ax.set_title(title)
+        below = {"loc": "lower center", "bbox_to_anchor": (0.5, 0)}
+        figure.legend(*ax.get_legend_handles_labels(), **below, ncols=4, handletextpad=0.3, columnspacing=1.5)
         save(figure, path, dpi)
 
 

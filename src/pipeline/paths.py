@@ -22,37 +22,19 @@ REPORT = Path("reports/README.md")
 REPORT_PAGE = Path("reports/report.html")
 
 
-def weights(model):
-    return Path(f"data/{model}/weights.json")
+def _of_a_model(pattern):
+    """A function that gives the path of a model, by its name and whatever else stands in the pattern."""
+    return lambda *parts: Path(pattern.format(*parts))
 
 
-def curve(model):
-    return Path(f"data/{model}/curve.csv")
-
-
-def snapshots(model):
-    return Path(f"data/{model}/snapshots.json")
-
-
-def metrics(model):
-    return MODELS / model / "metrics.json"
-
-
-def confusion(model):
-    return MODELS / model / "confusion.csv"
-
-
-def frame(model, percent):
-    return MODELS / f"{model}/frames/{percent:03}.png"
-
-
-def picture(model, kind):
-    """The picture boundary, loss or confusion of one model."""
-    return MODELS / f"{model}/{kind}.png"
-
-
-def learning(model):
-    return MODELS / model / "learning.gif"
+weights = _of_a_model("data/{}/weights.json")
+curve = _of_a_model("data/{}/curve.csv")
+snapshots = _of_a_model("data/{}/snapshots.json")
+metrics = _of_a_model("reports/models/{}/metrics.json")
+confusion = _of_a_model("reports/models/{}/confusion.csv")
+learning = _of_a_model("reports/models/{}/learning.gif")
+picture = _of_a_model("reports/models/{}/{}.png")  # boundary or loss
+frame = _of_a_model("reports/models/{}/frames/{:03}.png")  # by per cent of the training
 
 
 def shown(path):
