@@ -1,13 +1,11 @@
 """Stages evaluate@MODEL: a model on the points it was trained on and on fresh ones -> metrics and confusions."""
 
-import argparse
-
 import numpy as np
 
 from pipeline import paths
 from pipeline.errors import plain_errors
 from pipeline.files import read_points, read_weights, write_csv, write_json
-from pipeline.params import load_params
+from pipeline.params import load_params, model_argument
 from spirals.models import MODELS, accuracy, loss
 
 
@@ -41,9 +39,7 @@ def evaluate(name, params, root):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", choices=MODELS)
-    name = parser.parse_args().model
+    name = model_argument(__doc__)
     metrics = evaluate(name, load_params(paths.ROOT), paths.ROOT)
     print(
         f"train loss {metrics['train_loss']:.6f}, train accuracy {metrics['train_accuracy']:.1%},"

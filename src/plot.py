@@ -1,6 +1,5 @@
 """Stages plot@MODEL: the pictures of one model -> reports/models/MODEL/."""
 
-import argparse
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -9,7 +8,7 @@ from pictures import figures, movie
 from pipeline import paths
 from pipeline.errors import plain_errors
 from pipeline.files import read_curve, read_points, read_snapshots, read_weights
-from pipeline.params import load_params
+from pipeline.params import load_params, model_argument
 from spirals.arithmetic import fast_on_short_rows
 from spirals.models import MODELS, accuracy
 
@@ -53,9 +52,7 @@ def draw_training(name, root, snapshots, moments, curve):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", choices=MODELS)
-    name = parser.parse_args().model
+    name = model_argument(__doc__)
     plot(name, load_params(paths.ROOT).plot, paths.ROOT)
     print(f"boundary, loss and the training as a moving picture -> {paths.MODELS / name}/")
 

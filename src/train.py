@@ -1,6 +1,5 @@
 """Stages train@MODEL: gradient descent -> weights, curve, snapshots in data/MODEL/."""
 
-import argparse
 import os
 import sys
 import time
@@ -13,7 +12,7 @@ from tqdm import tqdm
 from pipeline import paths
 from pipeline.errors import UserError, plain_errors
 from pipeline.files import read_points, write_csv, write_json
-from pipeline.params import load_params
+from pipeline.params import load_params, model_argument
 from spirals.models import MODELS
 from spirals.training import Diverged, gradient_descent, train
 
@@ -87,9 +86,7 @@ def _stable(params):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", choices=MODELS)
-    name = parser.parse_args().model
+    name = model_argument(__doc__)
     params = getattr(load_params(paths.ROOT), f"train_{name}")
 
     every = MODELS[name].print_every

@@ -1,5 +1,6 @@
 """What params.yaml may say; the only place that decides."""
 
+import argparse
 import difflib
 import math
 import os
@@ -84,6 +85,13 @@ class Params(Section):
     train_mlp: TrainMLP
     evaluate: Evaluate
     plot: Plot
+
+
+def model_argument(description):
+    """Name of the model: what the script of a stage is told on its command line."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("model", choices=MODELS)
+    return parser.parse_args().model
 
 
 def load_params(root):
