@@ -72,11 +72,8 @@ def border(margin):
     """The line where the margin falls to zero: the pixels that it touches, and how much of each it covers, 0 to 1."""
     square = np.zeros_like(margin)  # of the slope
     for plane, along in ((margin, square), (margin.T, square.T)):
-        step = np.abs(plane[1:] - plane[:-1])
-        steepest = np.zeros_like(plane)
-        steepest[:-1] = step
-        np.maximum(steepest[1:], step, out=steepest[1:])
-        along += steepest * steepest
+        step = np.pad(np.abs(np.diff(plane, axis=0)), ((1, 1), (0, 0)))
+        along += np.square(np.maximum(step[:-1], step[1:]))
     # No line where the margin is level: all classes may be equally probable, as where no hidden unit is on.
     line = np.flatnonzero((margin * margin < 1.69 * square) & (square > 1e-24))
     ink = 1.3 - margin.ravel()[line] / np.sqrt(square.ravel()[line])

@@ -139,13 +139,19 @@ def _output(*command):
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def finished(rev, experiments):
-    """Which experiments are in this checkout: by name, their Git ref.
+def finished(job, sweep, experiments):
+    """Which experiments are finished: by name, their Git ref in this checkout.
 
     Raises:
-        UserError: one of them has the name, but other values.
+        UserError: one of them has the name, but other values; or the repository of the workers cannot be reached.
     """
-    refs = _output("git", "for-each-ref", "--format=%(refname)", f"refs/exps/{rev[:2]}/{rev[2:]}").split()
+    folder = f"refs/exps/{job['rev'][:2]}/{job['rev'][2:]}"
+    if job["address"] != str(paths.ROOT):  # workers of this machine push into this checkout
+        refs = f"{folder}/{sweep}-*"
+        done = subprocess.run(["git", "fetch", "--quiet", job["address"], f"+{refs}:{refs}"], cwd=paths.ROOT)
+        if done.returncode:
+            raise UserError(f"cannot fetch from {without_secrets(job['address'])}")
+    refs = _output("git", "for-each-ref", "--format=%(refname)", folder).split()
     found = {ref.rpartition("/")[2]: ref for ref in refs if ref.rpartition("/")[2] in experiments}
     yaml = YAML(typ="safe", pure=True)
     for name, ref in found.items():
@@ -156,15 +162,6 @@ def finished(rev, experiments):
             if given != yaml.load(value):
                 raise UserError(f"{name} is there with {key}={given}, not {value}: give this sweep another name")
     return found
-
-
-def fetch(job, sweep):
-    """Brings what workers elsewhere have finished; those of this machine push into this checkout."""
-    if job["address"] != str(paths.ROOT):
-        refs = f"refs/exps/{job['rev'][:2]}/{job['rev'][2:]}/{sweep}-*"
-        done = subprocess.run(["git", "fetch", "--quiet", job["address"], f"+{refs}:{refs}"], cwd=paths.ROOT)
-        if done.returncode:
-            raise UserError(f"cannot fetch from {without_secrets(job['address'])}")
 
 
 @contextmanager
@@ -281,8 +278,7 @@ def main():
         raise UserError(f"the workers run the last commit, and {', '.join(INPUTS)} have changed since: commit first")
     rev = _output("git", "rev-parse", "HEAD")
     job = cluster_job(rev, args.repo) if args.scheduler else local_job(rev)
-    fetch(job, args.sweep)
-    refs = finished(rev, experiments)
+    refs = finished(job, args.sweep, experiments)
     todo = {name: values for name, values in experiments.items() if name not in refs}
     failed, stopped = {}, False
     if todo:
@@ -294,8 +290,7 @@ def main():
             ):
                 failed, stopped = run_all(client, todo, job, bar)
         finally:
-            fetch(job, args.sweep)
-        refs = finished(rev, experiments)
+            refs = finished(job, args.sweep, experiments)
     for file in report(args.sweep, experiments, swept, refs, failed):
         print(file)
     print(f"{len(refs)} of {len(experiments)} experiments are finished")
