@@ -55,6 +55,13 @@ def root(tmp_path_factory):
     return root
 
 
+@pytest.fixture(autouse=True)
+def two(monkeypatch):
+    """The models that this file has numbers of; for others see `deep`."""
+    for name in {*MODELS} - {"linear", "mlp"}:
+        monkeypatch.delitem(MODELS, name)
+
+
 @pytest.fixture
 def deep(root, monkeypatch, tmp_path):
     """The same, with a third model that was put into the registry."""
