@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from pipeline.params import load_params
-from spirals.data import make_spirals
 from spirals.models import MLP, MODELS, Linear
 from spirals.training import Diverged, _tame_for, gradient_descent, train
 from train import fastest
@@ -29,10 +28,16 @@ SHAPES += [(40, 4, 10), (30, 8, 17), (30, 9, 16), (20, 30, 40)]  # scores in fou
 PATH = os.pathsep.join(str(ROOT / name) for name in ("tests", "src"))
 
 
+def scattered(points, classes):
+    """Random points of each class, anywhere: X and y."""
+    X = np.random.default_rng(0).uniform(-1, 1, size=(points * classes, 2))
+    return X, np.repeat(np.arange(classes), points)
+
+
 def trained(model, shape, iterations=15):
     """The bytes of the scores of every iteration, and of the weights at the end."""
     points, classes, hidden = shape
-    X, y = make_spirals(points, classes, 0.2, 0)
+    X, y = scattered(points, classes)
     params = SimpleNamespace(seed=1, skip_draws=0, weight_scale=0.5, hidden_units=hidden)
     params.iterations, params.learning_rate, params.l2 = iterations, 1.0, 1e-3
     weights = MLP.initialize(2, classes, params)
@@ -122,7 +127,7 @@ def test_what_is_compiled_is_shared_by_checkouts_of_the_same_content(tmp_path):
 def choice(points, name="mlp", **changes):
     """The form that the default parameters would be trained with on so many points in each class."""
     params = msgspec.structs.replace(getattr(load_params(ROOT), f"train_{name}"), **changes)
-    return fastest(name, params, *make_spirals(points, 3, 0.2, 0), MODELS[name].initialize(2, 3, params))
+    return fastest(name, params, *scattered(points, 3), MODELS[name].initialize(2, 3, params))
 
 
 def chosen(points):
@@ -182,7 +187,7 @@ def test_a_trial_decides(fault, monkeypatch):
 def test_a_divergence_is_found_at_the_same_iteration(learning_rate, l2):
     from spirals.compiled import CompiledMLP
 
-    X, y = make_spirals(20, 3, 0.2, 0)
+    X, y = scattered(20, 3)
     settings = dict(seed=1, skip_draws=0, weight_scale=0.5, hidden_units=10, learning_rate=learning_rate, l2=l2)
     found = []
     for model in (MLP, CompiledMLP):
@@ -200,7 +205,7 @@ def test_a_divergence_is_found_at_the_same_iteration(learning_rate, l2):
 @pytest.mark.parametrize("model", [MLP, Linear])
 def test_weights_stay_below_the_bound_that_spares_looking_at_them(model, learning_rate):
     """From anywhere, as far as the look ahead goes: 2**160 times the largest of them at most."""
-    X, y = make_spirals(5, 3, 0.2, 0)
+    X, y = scattered(5, 3)
     params = SimpleNamespace(seed=3, skip_draws=0, hidden_units=7, learning_rate=learning_rate, l2=100.0)
     for params.weight_scale in (1e-3, 1.0, 1e30):
         params.iterations = _tame_for(X, params)

@@ -35,8 +35,7 @@ from bridge.results import load_results
 from bridge.settings import load_settings
 from bridge.stages import Pipeline
 from bridge.store import Store, complete_runs, mend_moved
-from pipeline.params import load_params
-from spirals.data import make_spirals
+from pipeline.files import read_points
 
 pytestmark = pytest.mark.slow
 CHARTS = "runs?workflowType=machine_learning&compareRunsMode=CHART"
@@ -328,11 +327,8 @@ def test_a_run_deleted_in_mlflow_is_published_anew_and_a_deleted_experiment_is_n
 
 def test_the_model_predicts_what_evaluate_counted_here_and_served(made, lineage, tmp_path, monkeypatch):
     (root, results), store = made, store_in(tmp_path)
-    params = load_params(root)
     publish(results, lineage, store)
-    points, _ = make_spirals(
-        params.evaluate.points_per_class, params.generate.classes, params.generate.noise, params.evaluate.seed
-    )
+    points, _ = read_points(root / "data/fresh.csv")
     (tmp_path / "points.json").write_text(json.dumps(points.tolist()))
     expected = {}
     for name in ("linear", "mlp"):
