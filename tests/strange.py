@@ -59,7 +59,7 @@ def score(weights, fold, out):
 
 
 def confuse(out):
-    write(out / "confusion.csv", "actual,predicted\\nrain,sun\\nsun,sun\\n")
+    write(out / "confusion.csv", "actual,predicted\\n0,1\\n1,1\\n0,0\\n")
 
 
 def draw(folder, out):

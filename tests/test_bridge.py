@@ -21,7 +21,7 @@ from strange import FILES, LOADER, SETTINGS
 
 from bridge.errors import UserError
 from bridge.files import flat, is_picture, read_table
-from bridge.results import load_results, named
+from bridge.results import load_results, named, points_of
 from bridge.settings import load_settings
 from bridge.stages import Pipeline
 
@@ -570,6 +570,23 @@ def test_names_have_their_file_in_front_only_where_it_is_needed():
     keys = [("a.json", "loss"), ("b.json", "loss"), ("a.json", "x.y"), ("c.json", ""), ("a.json", "size (mm)")]
     assert [*named(keys, {}).values()] == ["a.json.loss", "b.json.loss", "x.y", "c.json", "size _mm_"]
     assert named([("a", "x.y"), ("a", "z")], {"x.": "", "z": "w"}) == {("a", "x.y"): "y", ("a", "z"): "w"}
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "points"),
+    [
+        (["0", "10"], ["1.5", "2"], {0: 1.5, 10: 2.0}),
+        ([0, 1, 2], [None, "", 3], {2: 3.0}),
+        ([0, 1, 0], [1, 2, 3], None),  # of two trainings, or of a confusion matrix
+        ([1, 0], [1, 2], None),
+        ([0, 0.5, 1], [0, 0.7, 1], None),  # a ROC curve
+        (["rain", "sun"], [1, 2], None),
+        ([0, 1], ["rain", "sun"], None),
+    ],
+)
+def test_a_curve_has_whole_steps_that_grow(x, y, points):
+    rows = [{"x": one, "y": other} for one, other in zip(x, y, strict=True)]
+    assert points_of(rows, "x", "y") == points and points_of(rows, "x", "z") is None
 
 
 def test_tables_and_pictures_by_their_files(tmp_path):

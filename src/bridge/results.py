@@ -51,7 +51,7 @@ class Result:
             for file in files_in(self.root / path):
                 rows = read_table(file)
                 for y in columns or [column for row in rows[:1] for column in row if column != x]:
-                    if points := _points(rows, x, y):
+                    if points := points_of(rows, x, y):
                         curves[file.relative_to(self.root).as_posix(), y] = points
                     elif path in self.settings["curves"]:
                         raise UserError(f"{FILE}: curves: {path} has no numbers {y} by growing whole {x}")
@@ -94,7 +94,7 @@ def is_inside(path):
     return "://" not in path and not path.startswith(("/", "../"))
 
 
-def _points(rows, x, y):
+def points_of(rows, x, y):
     """The numbers of a column by step; None unless the steps are whole numbers that grow. An empty cell is no point."""
     try:
         points = [(float(row[x]), float(row[y])) for row in rows if row[y] not in ("", None)]
