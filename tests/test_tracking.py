@@ -294,7 +294,8 @@ def like(result, accuracy, number, folder):
     root, (file,) = folder / f"{accuracy} {number}", result.metric_files
     if not root.exists():
         shutil.copytree(result.root, root, ignore=lambda *_: [".git", ".dvc", "mlruns"])
-        metrics = {**json.loads((root / file).read_text()), "test_accuracy": accuracy}
+        metrics = json.loads((root / file).read_text())
+        metrics[result.run]["test_accuracy"] = accuracy
         (root / file).unlink()  # it may be a link into DVC's cache
         (root / file).write_text(json.dumps(metrics))
     return dataclasses.replace(result, root=root, digest=hashlib.sha256(repr((accuracy, number)).encode()).hexdigest())

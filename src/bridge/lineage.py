@@ -43,11 +43,11 @@ class Lineage:
     def committed_metrics(self, result):
         """Metrics of the commit that the result has too, by name; empty where they are not in Git."""
 
-        def read_committed(path):
-            text = _shown(self.root, self.commit, path.relative_to(self.root).as_posix())
-            return read(path, text) if text else {}
+        def committed(path):
+            text = _shown(self.root, self.commit, path)
+            return read(Path(path), text) if text else {}
 
-        return result.numbers(read_committed)[0]
+        return result.numbers(committed)[0]
 
     def committed_data(self, result):
         """As `Result.compared_on`, of the commit; None where dvc.lock was not committed."""

@@ -37,14 +37,16 @@ class Result:
     digest: str
     pictures_digest: str
 
-    def numbers(self, read=read):
+    def numbers(self, content_of=None):
         """Metrics, a number each, and curves, each a dict of numbers by step: both by name.
 
-        Of the metrics files every number, of the tables the columns of numbers. `read` may be that of a commit.
+        Of the metrics files every number, of the tables the columns of numbers. content_of(path) may give what
+        a metrics file holds in a commit.
         """
+        content_of = content_of or (lambda path: read(self.root / path))
         metrics, curves = {}, {}
         for path in self.metric_files:
-            for key, value in flat(read(self.root / path)).items():
+            for key, value in flat(content_of(path)).items():
                 if isinstance(value, int | float) and not isinstance(value, bool):
                     metrics[path, key] = float(value)
         for path, x, columns in self.curves:
