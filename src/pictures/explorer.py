@@ -115,12 +115,9 @@ def _kept(snapshots, most):
     """The snapshots that fit into `most` numbers: all, or some of them evenly, among them the first and the last."""
     if not snapshots or not layers(snapshots[-1]["weights"]):
         return []
-    fit = int(most // sum(value.size for value in snapshots[-1]["weights"].values()))
-    if fit >= len(snapshots):
-        return snapshots
-    if fit < 2:
-        return snapshots[-1:] if fit == 1 else []
-    return [snapshots[round(at)] for at in np.linspace(0, len(snapshots) - 1, fit).tolist()]
+    fit = min(len(snapshots), int(most // sum(value.size for value in snapshots[-1]["weights"].values())))
+    back = np.linspace(0, len(snapshots) - 1, fit).tolist()  # from the last on: where but one fits, it is that
+    return [snapshots[-1 - round(steps)] for steps in reversed(back)]
 
 
 def _curve(curve):
