@@ -217,7 +217,7 @@ def _publish(client, store, experiment, result, lineage, order):
             repository = get_artifact_repository(run.info.artifact_uri)
             if not fresh:
                 client.set_tag(run_id, PICTURES, "")  # from here to the end they are old and new
-            if PICTURES in tags and not lost:  # frames of moments that are no longer drawn would stay
+            if not fresh and not lost:  # frames of moments that are no longer drawn would stay
                 repository.delete_artifacts("images")
             _log_files(store, repository, start, result)
         if new and model and result.settings["champion"]:
