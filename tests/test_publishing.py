@@ -341,3 +341,24 @@ def test_a_server_that_is_down_or_refuses_loses_nothing(checkout, tmp_path):
     for file in [*filter(Path.is_file, kept), tmp_path / "server.db"]:
         assert b"s3cret" not in file.read_bytes(), file
     assert "s3cret" not in printed
+
+
+def test_the_champion_is_that_of_the_committed_data(ran):
+    client = MlflowClient(store(ran), store(ran))
+
+    def champion():
+        return client.get_run(client.get_model_version_by_alias("spirals", "champion").run_id)
+
+    before = champion()
+    assert before.data.params["data.noise"] == "0.2"
+    # A better one, on other data.
+    changes = ("--set-param", "generate.noise=0.1", "--set-param", "train_mlp.iterations=400")
+    ran.run("dvc", "exp", "run", "--name", "easy", *changes)
+    others = [run for run in all_complete(store(ran)) if run.data.params["data.noise"] == "0.1"]
+    assert max(run.data.metrics["test_accuracy"] for run in others) > before.data.metrics["test_accuracy"]
+    assert champion().info.run_id == before.info.run_id
+    # These data become the committed ones, and another result comes.
+    ran.commit("easy data")
+    ran.run("dvc", "exp", "run", "--name", "narrow", "--set-param", "train_mlp.hidden_units=3")
+    all_complete(store(ran))
+    assert champion().data.params["data.noise"] == "0.1"

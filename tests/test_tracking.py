@@ -3,41 +3,48 @@
 import dataclasses
 import hashlib
 import json
+import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 import types
 import urllib.parse
 import urllib.request
+from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 
 import browser
+import mlflow
 import pytest
-from conftest import ROOT, copied
+from conftest import copied
 from mlflow import MlflowClient
 from mlflow.models import Model
 from mlflow.pyfunc import get_model_dependencies
 from PIL import Image
-from runs import AFTER, DURING, STEPS, all_complete, assert_complete, md5, mlflow_server, serving
+from proxy import proxied
+from runs import AFTER, DURING, STEPS, all_complete, assert_champions, assert_complete, md5, mlflow_server, serving
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from bridge import publish as bridge_publish
 from bridge.errors import UserError
+from bridge.files import digest
 from bridge.lineage import Lineage
 from bridge.publish import publish
 from bridge.results import load_results
 from bridge.settings import load_settings
-from bridge.stages import Pipeline
+from bridge.stages import Pipeline, Stage
 from bridge.store import Store, complete_runs, mend_moved
 from pipeline.files import read_points
 
 pytestmark = pytest.mark.slow
+CALLS = 18  # of a server, for one result that is not the best, beside its files
 CHARTS = "runs?workflowType=machine_learning&compareRunsMode=CHART"
 
 
@@ -51,8 +58,8 @@ def made(ran_template, tmp_path_factory):
 
 
 @pytest.fixture
-def lineage():
-    return Lineage(ROOT, "0123456789abcdef", "false", "", None, "spirals", "somebody")
+def lineage(made):
+    return Lineage(made[0], "0123456789abcdef", "false", "", None, "spirals", "somebody")
 
 
 @pytest.fixture(scope="module")
@@ -185,50 +192,139 @@ def test_pictures_half_replaced_are_not_taken_for_the_old_ones(made, lineage, tm
     (_, (result, _)), store = made, store_in(tmp_path / "store")
     other = with_other_pictures(result, tmp_path / "other")
 
-    def kept():
+    def kept(folder):
         """Bytes of the pictures of the run, by path."""
-        (folder,) = store.folder.glob("spirals/*/artifacts")
-        return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.png")}
+        (artifacts,) = folder.glob("mlruns/spirals/*/artifacts")
+        return {path.relative_to(artifacts): path.read_bytes() for path in artifacts.rglob("*.png")}
 
     def publish_other(folder):
         mend_moved(store_in(folder))  # it may be a copy
         publish([other], lineage, store_in(folder))
 
+    folder = store.folder.parent
     assert ended(start(lambda: publish([result], lineage, store))) == 0
-    before = kept()
-    copy = shutil.copytree(store.folder.parent, tmp_path / "count")
-    moments = count_moments(
-        copy, lambda folder: (mend_moved(store_in(folder)), publish([other], lineage, store_in(folder)))
-    )
-    assert is_killed_at(moments // 2, store.folder.parent, publish_other)
-    half = kept()
-    shown = {path for path in half if half[path] == before.get(path)}
-    assert 0 < len(shown) < len(half) and half.keys() != before.keys()
+    before = kept(folder)
+    copy = shutil.copytree(folder, tmp_path / "count")
+    moments = count_moments(copy, publish_other)
+    assert is_killed_at(moments // 2, folder, publish_other)
+    assert kept(folder) not in (before, kept(copy))
     assert ended(start(lambda: publish([result], lineage, store))) == 0
     (run,) = all_complete(store.uri)
-    assert kept() == before
+    assert kept(folder) == before
     for path in ("boundary", "loss"):
         path = f"reports/models/linear/{path}.png"
         assert md5(Path(run.info.artifact_uri, path)) == md5(result.root / path)
 
 
+def test_pictures_of_a_first_publication_that_was_killed_do_not_stay(made, lineage, tmp_path):
+    (_, (result, _)), store = made, store_in(tmp_path / "store")
+    other = with_other_pictures(result, tmp_path / "other")
+    number = sum(1 for _ in other.images())
+
+    def kill(_):
+        if len([*store.folder.rglob("images/*.png")]) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def killed():
+        at_moments(store.folder.parent, kill)
+        publish([other], lineage, store)
+
+    assert ended(start(killed)) == signal.SIGKILL
+    assert ended(start(lambda: publish([result], lineage, store))) == 0
+    assert len(all_complete(store.uri)) == 1
+
+
+def publishers(results, lineage, stores):
+    """One process for each store, all of them publish these results at once; how many have made each run."""
+    notes = [store.folder.parent / f"{number}.json" for number, store in enumerate(stores)]
+
+    def publish_and_note(store, note):
+        published = publish(results, lineage, store)
+        note.write_text(json.dumps([published[result.digest]["new"] for result in results]))
+
+    pairs = zip(stores, notes, strict=True)
+    children = [start(lambda store=store, note=note: publish_and_note(store, note)) for store, note in pairs]
+    assert [ended(child) for child in children] == [0] * len(children)
+    return [sum(new) for new in zip(*(json.loads(note.read_text()) for note in notes), strict=True)]
+
+
+def count_files(client, run_id):
+    """How many files a run and its model have at the server."""
+    run = client.get_run(run_id)
+    (output,) = run.outputs.model_outputs
+    with tempfile.TemporaryDirectory() as folder:
+        for uri in (run.info.artifact_uri, client.get_logged_model(output.model_id).artifact_location):
+            below = tempfile.mkdtemp(dir=folder)
+            mlflow.artifacts.download_artifacts(uri, dst_path=below, tracking_uri=client.tracking_uri)
+        return sum(path.is_file() for path in Path(folder).rglob("*"))
+
+
 def test_four_at_once_make_one_database_and_one_run_for_each_result(made, lineage, tmp_path):
     (_, results), store = made, store_in(tmp_path)
-    children = [start(lambda: publish(results, lineage, store)) for _ in range(4)]
-    assert [ended(child) for child in children] == [0] * 4
+    assert publishers(results, lineage, [store] * 4) == [1, 1]
     assert len(all_complete(store.uri)) == 2
 
 
 def test_three_checkouts_at_one_server_at_once_make_one_run_for_each_result(made, lineage, server, tmp_path):
     _, results = made
     stores = [at_server(server, tmp_path / name, "at-once") for name in ("one", "two", "three")]
-    children = [start(lambda store=store: publish(results, lineage, store)) for store in stores]
-    assert [ended(child) for child in children] == [0] * 3
+    for store in stores:
+        store.folder.mkdir(parents=True)
+    assert publishers(results, lineage, stores) == [1, 1]
     assert len(all_complete(server, "at-once")) == 2
     # The pictures are replaced there too, and frames of other moments do not stay.
-    publish([with_other_pictures(result, tmp_path / result.run) for result in results], lineage, stores[0])
+    others = [with_other_pictures(result, tmp_path / result.run) for result in results]
+    publish(others, lineage, stores[0])
     publish(results, lineage, stores[0])
     assert len(all_complete(server, "at-once")) == 2
+
+
+@pytest.mark.parametrize("served", [False, True])
+def test_different_results_do_not_wait_for_one_another(served, made, lineage, server, tmp_path):
+    _, (result, other) = made
+    results = [result, other, on_other_data(result, "0" * 32)]
+    folders = [tmp_path / str(number) for number in range(3)]
+    stores = [at_server(server, folder, "apart") for folder in folders] if served else [store_in(tmp_path)] * 3
+    all_there = multiprocessing.Barrier(3, timeout=240)  # seconds; it breaks if one waits for another to end
+
+    def publish_together(result, store):
+        log_inputs = MlflowClient.log_inputs
+
+        def log_inputs_together(*arguments):
+            MlflowClient.log_inputs = log_inputs  # the next time, if it has to be tried again
+            all_there.wait()  # each has begun its run, and none has ended it
+            log_inputs(*arguments)
+
+        MlflowClient.log_inputs = log_inputs_together
+        publish([result], lineage, store)
+
+    pairs = zip(results, stores, strict=True)
+    children = [start(lambda result=result, store=store: publish_together(result, store)) for result, store in pairs]
+    assert [ended(child) for child in children] == [0] * 3
+    assert len(all_complete(stores[0].uri, stores[0].experiment)) == 3
+
+
+def test_the_requests_that_one_result_takes(made, lineage, server, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # the bridge's own, which no test gets
+    _, (result, other) = made
+    with proxied(server, delay=0.1) as proxy:
+        store = at_server(proxy.address, tmp_path, "requests")
+        publish([result], lineage, store)
+        proxy.requests.clear()
+        (published,) = publish([other], lineage, store).values()
+        uploads = Counter(path for method, path, *_ in proxy.requests if method == "PUT")
+        calls = [f"{method} {path}" for method, path, *_ in proxy.requests if method != "PUT"]
+        in_turn, at_once = proxy.in_turn(), proxy.at_once()
+        proxy.requests.clear()
+        publish([other], lineage, store)
+        again = len(proxy.requests)
+    client = MlflowClient(server, server)
+    assert len(uploads) == uploads.total() == count_files(client, published["run_id"])
+    assert len(calls) <= CALLS, "\n".join(calls)
+    assert at_once > 4
+    assert in_turn <= CALLS + uploads.total() // 3  # eight uploads at once; each on its own would be many more
+    assert again <= 9
+    assert len(all_complete(server, "requests")) == 2
 
 
 def test_a_lock_left_at_the_server_by_a_killed_publisher(server, tmp_path, monkeypatch):
@@ -283,9 +379,8 @@ def test_a_damaged_database_is_named_with_what_to_do(made, lineage, tmp_path):
         folder.mkdir()
         other = store_in(folder)
         other.file.write_bytes(damaged)
-        with pytest.raises(
-            UserError, match=rf"\nNothing that .*; move {other.file} away, and python src/bridge publishes it anew\.$"
-        ):
+        told = rf"\nNothing that .*; move {other.file} away, and python \S*src/bridge publishes it anew\.$"
+        with pytest.raises(UserError, match=told):
             publish([result], lineage, other)
 
 
@@ -308,6 +403,49 @@ def test_champion_moves_only_to_a_better_model(made, lineage, tmp_path):
         version = MlflowClient(store.uri).get_model_version_by_alias("spirals", "champion")
         champions.append((int(version.version), float(version.tags["test_accuracy"])))
     assert champions == [(1, 0.5), *[(2, 0.75)] * 5, (3, 0.875)]
+
+
+def on_other_data(result, fresh):
+    """Another result, tested on data with this hash."""
+    hashes = {**result.hashes, "data/fresh.csv": fresh}
+    compared_on = digest([hashes["data/spirals.csv"], fresh])
+    return dataclasses.replace(result, hashes=hashes, compared_on=compared_on, digest=digest([result.digest, fresh]))
+
+
+def test_a_result_on_other_data_is_never_the_champion_of_the_committed(made, lineage, tmp_path):
+    root, (result, _) = made
+    store, other = store_in(tmp_path), "0" * 32
+    stages = Pipeline(root).stages
+    committed = dataclasses.replace(lineage, committed=stages)
+    changed = {}
+    for name, stage in stages.items():
+        parts = ({**part, "data/fresh.csv": other} for part in (stage.deps, stage.outs))
+        changed[name] = Stage(stage.params, *parts)
+    changed = dataclasses.replace(lineage, committed=changed)
+
+    def champions(accuracy, lineage, change=lambda result: result):
+        """Accuracies of the champion, and of the best on the ordinary and on the other data."""
+        publish([change(like(result, accuracy, 1, tmp_path))], lineage, store)
+        client = MlflowClient(store.uri)
+        aliases = client.get_registered_model("spirals").aliases
+        names = assert_champions(client, "spirals", client.search_runs(["1"]))
+        names = ["champion", *(names.get((result.hashes["data/spirals.csv"], hash)) for hash in (fresh, other))]
+        found = [client.get_model_version("spirals", aliases[name]) if name else None for name in names]
+        return [version and float(version.tags["test_accuracy"]) for version in found]
+
+    def elsewhere(result):
+        return on_other_data(result, other)
+
+    fresh = result.hashes["data/fresh.csv"]
+    assert champions(0.75, committed, elsewhere) == [0.75, None, 0.75]  # there is no other
+    assert champions(0.25, committed) == [0.25, 0.25, 0.75]
+    assert champions(0.875, committed, elsewhere) == [0.25, 0.25, 0.875]
+    assert champions(0.5, committed) == [0.5, 0.5, 0.875]
+    assert champions(0.8125, committed, elsewhere) == [0.5, 0.5, 0.875]
+    # The committed pipeline has the other data now.
+    assert champions(0.4375, changed) == [0.875, 0.5, 0.875]
+    assert champions(0.625, changed) == [0.875, 0.625, 0.875]
+    assert champions(0.9375, changed, elsewhere) == [0.9375, 0.625, 0.9375]
 
 
 def test_a_run_deleted_in_mlflow_is_published_anew_and_a_deleted_experiment_is_named(made, lineage, tmp_path):
