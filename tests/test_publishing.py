@@ -306,7 +306,8 @@ def test_a_server_that_is_down_or_refuses_loses_nothing(checkout, tmp_path):
     def track_to(port):
         nonlocal printed
         begin = time.monotonic()
-        done = checkout.run("python", "src/bridge", check=False, MLFLOW_TRACKING_URI=f"http://{secret}127.0.0.1:{port}")
+        uri = f"http://{secret}127.0.0.1:{port}?token=s3cret"
+        done = checkout.run("python", "src/bridge", check=False, MLFLOW_TRACKING_URI=uri)
         assert time.monotonic() - begin < 60  # seconds; about 3 of an unburdened machine, minutes without our settings
         printed += done.stdout + done.stderr
         assert (done.returncode, done.stdout) == (1, "")

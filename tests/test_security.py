@@ -62,6 +62,8 @@ def test_the_check_sees_it(source):
         ("http://user:s3#cr@et@host:5000/", "http://host:5000/"),
         ("http://user:s3cret@[::1", "http://[::1"),
         ("https://host:5000/mlflow?token=s3cret", "https://host:5000/mlflow"),
+        ("http://user:s3?cr@et@host:5000/", "http://..."),
+        ("https://host/mlflow?token=s3@cret", "https://..."),
         ("git@host:team/project.git", "git@host:team/project.git"),
     ],
 )

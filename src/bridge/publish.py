@@ -80,7 +80,7 @@ def publish(results, lineage, store):
         with ThreadPoolExecutor(AT_ONCE if store.served else 1) as pool:  # a server answers several at once
             return dict(pool.map(one, results))
     except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
-        reason = " ".join(re.sub(r"(?<=://)\S*@", "", str(error)).replace(store.uri, store.public).split())[:300]
+        reason = " ".join(store.told(str(error)).split())[:300]
         command = f"python {os.path.relpath(Path(__file__).parent, lineage.root)}"
         advice = f"{command} publishes it."
         if "file is not a database" in reason or "database disk image is malformed" in reason:

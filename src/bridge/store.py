@@ -56,6 +56,12 @@ class Store:
         """The URI as it may be shown."""
         return self.uri if self.file else without_secrets(self.uri)
 
+    def told(self, text):
+        """What others say, without the secrets of the URI."""
+        text = re.sub(r"(?<=://)\S*@", "", text.replace(self.uri, self.public))
+        query = self.uri.partition("?")[2]
+        return text.replace(f"?{query}", "") if query and not self.file else text
+
     @property
     def server(self):
         """Address of the server, or the one that `mlflow ui` serves a database at."""
@@ -65,6 +71,9 @@ class Store:
 
 def without_secrets(address):
     """The address without user, password and query, as it may be shown, even if it is not a valid one."""
+    scheme, separator, rest = address.partition("://")
+    if separator and "@" in rest.partition("?")[2]:  # the password may hold a "?", the query an "@"
+        return f"{scheme}://..."
     return re.sub(r"(?<=://).*@", "", address.partition("?")[0])
 
 
