@@ -387,6 +387,9 @@ def test_what_is_not_the_result_of_the_stages_is_refused_in_one_sentence(ran, tm
     (project.root / "kept.db").rename(project.root / "mlflow.db")
     assert project.bridge().stdout.count("was there") == 1 and project.runs() == before
     (project.root / "mlflow.db").unlink()
+    (project.root / ".dvcignore").write_text(".DS_Store\n")  # what a file manager leaves, and DVC does not count
+    for folder in ("out/clean", "out/ridge/frames"):
+        (project.root / folder / ".DS_Store").touch()
     done = project.bridge(PATH=str(Path(sys.executable).parent))  # no git
     assert done.stdout.count("published") == 1 and done.stderr == ""
     (run,) = MlflowClient(f"sqlite:///{project.root}/./mlflow.db").search_runs(["1"])

@@ -6,8 +6,10 @@ import json
 import os
 import tomllib
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
+from pathspec import GitIgnoreSpec
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -41,8 +43,7 @@ def md5(path):
     """The hash that DVC gives to a file or to a folder: of a folder, that of the list of its files. None if missing."""
     if path.is_dir():
         files = {file.relative_to(path).as_posix(): file for file in files_in(path)}
-        kept = [name for name in sorted(files) if "__pycache__" not in name]
-        listed = json.dumps([{"md5": md5(files[name]), "relpath": name} for name in kept])
+        listed = json.dumps([{"md5": md5(files[name]), "relpath": name} for name in sorted(files)])
         return hashlib.md5(listed.encode(), usedforsecurity=False).hexdigest() + ".dir"
     if not path.exists():
         return None
@@ -58,14 +59,24 @@ def digest(content):
 def is_picture(path):
     """Whether a file is an image, or a folder holds nothing else."""
     if path.is_dir():
-        files = (file for file in path.rglob("*") if file.is_file())
-        return is_picture(next(files, path / "empty")) and all(map(is_picture, files))
+        return all(map(is_picture, files_in(path) or [path / "empty"]))
     return path.suffix.lower() in IMAGES
 
 
 def files_in(path):
-    """The files of a folder, in order of their names; the file itself, if it is one."""
-    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    """The files of a folder that DVC counts, in order of their names; the file itself, if it is one."""
+    if not path.is_dir():
+        return [path]
+    root, ignored = _ignored(path)
+    return sorted(file for file in path.rglob("*") if file.is_file() and not ignored(file.relative_to(root)))
+
+
+@cache
+def _ignored(folder):
+    """The project that a folder lies in, and whether its .dvcignore hides a path: a file manager leaves files, too."""
+    root = next((place for place in folder.parents if (place / ".dvc").is_dir()), folder)
+    file = root / ".dvcignore"
+    return root, GitIgnoreSpec.from_lines(file.read_text("utf-8").splitlines() if file.exists() else []).match_file
 
 
 def read(path, text=None):
