@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import os
 import re
 
 import msgspec
@@ -150,6 +151,8 @@ def versions(root):
 
 
 def main():
+    if "DVC_STAGE" in os.environ:  # by hand nothing gets into dvc.lock
+        files.refuse_strays(paths.ROOT)
     report(used_params(load_params(paths.ROOT), paths.ROOT), paths.ROOT)
     print(f"the results on one page -> {paths.REPORT_PAGE}, {paths.REPORT}")
 

@@ -221,6 +221,14 @@ def test_spoiled_files_and_spoiled_cache_are_made_anew(ran):
     ran.run("dvc", "repro")
     assert {name: (root / name).read_bytes() for name in outs} == good
     assert_as_before(ran, ran.lock)
+    # What lies there of a model that was removed would be in dvc.lock, which nobody else could reproduce.
+    (root / "data/old").mkdir()
+    (root / "data/old/weights.json").touch()
+    failed = ran.run("dvc", "repro", check=False)
+    assert failed.returncode != 0 and "error: no stage writes data/old, which would change" in failed.stderr
+    shutil.rmtree(root / "data/old")
+    ran.run("dvc", "repro")
+    assert_as_before(ran, ran.lock)
     # Spoiled in the cache: DVC does not, and hands it out.
     frames = root / "reports/models/mlp/frames"
     frame = next(frames.iterdir())

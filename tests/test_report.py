@@ -15,8 +15,8 @@ from ruamel.yaml import YAML
 
 from pipeline import paths
 from pipeline.errors import UserError
-from pipeline.files import write_csv, write_json
-from pipeline.params import load_params
+from pipeline.files import refuse_strays, write_csv, write_json
+from pipeline.params import load_params, used_params
 from report import PACKAGES, read_published, report, versions
 from spirals.data import NAME
 from spirals.models import MODELS
@@ -222,3 +222,57 @@ def test_versions_are_those_of_the_lock(root):
     for name in ("numpy", "matplotlib", "dvc", "mlflow"):
         version = re.search(rf"{name} ([\d.]+)", text)[1].rstrip(".")
         assert f"\n{name}=={version} " in f"\n{lock}"
+
+
+def test_the_parameters_are_those_that_a_frozen_stage_was_run_with(params, tmp_path):
+    assert used_params(params, tmp_path) == params
+    used = "stages: {generate: {params: {params.yaml: {generate: {noise: 0.5}, evaluate: {seed: 7}}}}}"
+    (tmp_path / "dvc.lock").write_text(used)
+    ours = used_params(params, tmp_path)
+    assert (ours.generate.noise, ours.evaluate.seed) == (0.5, 7)
+    assert (ours.generate.seed, ours.train_mlp) == (params.generate.seed, params.train_mlp)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[1]",
+        "stages:",
+        "stages: [1]",
+        "stages: {generate: [1]}",
+        "stages: {generate: {params: {params.yaml: {gone: {seed: 1}}}}}",
+        "stages: {generate: {params: {params.yaml: {generate: {seed: -1}}}}}",
+        "<<<<<<< HEAD",
+    ],
+)
+def test_a_broken_lock_is_told_plainly(text, params, tmp_path):
+    (tmp_path / "dvc.lock").write_text(text)
+    with pytest.raises(UserError, match=r"cannot use .*dvc\.lock: .*\. Delete it and run dvc repro\."):
+        used_params(params, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("stray", "named"),
+    [
+        ("data/old/weights.json", "data/old"),  # of a model that was removed
+        ("data/mlp/notes/a.txt", "data/mlp/notes"),
+        ("data/notes.txt", "data/notes.txt"),
+        ("reports/models/old/frames/000.png", "reports/models/old"),
+        ("reports/models/mlp/frames/more.png", None),  # in what a stage writes: that is for DVC to see
+        ("data/mlp/.DS_Store", None),
+        ("data/__pycache__/a.pyc", None),
+    ],
+)
+def test_what_no_stage_writes_is_refused_where_all_models_meet(stray, named, tmp_path):
+    of_models = {"train@old": "data/old/weights.json", "train@mlp": "data/mlp/weights.json"}
+    of_models |= {"plot@mlp": "reports/models/mlp/frames", "generate": "data/spirals.csv"}
+    lock = {"stages": {name: {"outs": [{"path": path}]} for name, path in of_models.items()}}
+    (tmp_path / "dvc.lock").write_text(json.dumps(lock))
+    for path in ("data/mlp/weights.json", "data/spirals.csv", "reports/models/mlp/frames/000.png"):
+        write_json(tmp_path / path, {})
+    refuse_strays(tmp_path)
+    write_json(tmp_path / stray, {})
+    if not named:
+        return refuse_strays(tmp_path)
+    with pytest.raises(UserError, match=f"^no stage writes {named}, which would change"):
+        refuse_strays(tmp_path)

@@ -60,11 +60,10 @@ class Pipeline:
         found = {}
         for name, of in self.declared.items():
             if entry := locks[of["lock"]].get(of["name"]):
-                params, (deps, outs) = entry.get("params", {}), (entry.get(kind, []) for kind in ("deps", "outs"))
-                found[name] = Stage(
-                    {_placed(of["wdir"], file): flat(values) for file, values in params.items()},
-                    *({_placed(of["wdir"], part["path"]): _hash(part) for part in parts} for parts in (deps, outs)),
-                )
+                try:
+                    found[name] = _stage(of["wdir"], entry)
+                except (AttributeError, LookupError, TypeError):
+                    raise _broken(of["lock"]) from None
         return found
 
     def makers(self, paths):
@@ -130,12 +129,24 @@ def _placed(wdir, path):
     return path if "://" in path else os.path.normpath(os.path.join(wdir, path)).replace(os.sep, "/")
 
 
+def _stage(wdir, entry):
+    params, (deps, outs) = entry.get("params", {}), (entry.get(kind, []) for kind in ("deps", "outs"))
+    return Stage(
+        {_placed(wdir, file): flat(values) for file, values in params.items()},
+        *({_placed(wdir, part["path"]): _hash(part) for part in parts} for parts in (deps, outs)),
+    )
+
+
 def _locked(file, text):
     content = read(Path(file), text) or {}
     stages = (content.get("stages") or {}) if isinstance(content, dict) else None
     if not isinstance(stages, dict):
-        raise UserError(f"cannot use {file}: delete it and run dvc repro, which makes it anew from the cache")
+        raise _broken(file)
     return stages
+
+
+def _broken(file):
+    return UserError(f"cannot use {file}: delete it and run dvc repro, which makes it anew from the cache")
 
 
 def _declared(root):

@@ -4,6 +4,7 @@ import json
 import math
 import os
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import numpy as np
 
@@ -59,6 +60,7 @@ def write_csv(path, header, rows):
 
 REMAKE = "Run make, which makes it anew"
 RESTORE = "Restore it with git checkout"
+REPRO = "Delete it and run dvc repro"
 
 
 @contextmanager
@@ -91,6 +93,37 @@ def read_yaml(path, advice=RESTORE):
             return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
         except YAMLError as error:
             raise ValueError(" ".join(str(error).split())[:100]) from None
+
+
+def read_lock(root):
+    """The stages that have run, by name, as dvc.lock has them; none where there is no dvc.lock."""
+    if not (root / paths.LOCK).exists():
+        return {}
+    content = read_yaml(root / paths.LOCK, REPRO)
+    with reading(root / paths.LOCK, REPRO):
+        return dict(content["stages"])
+
+
+def refuse_strays(root):
+    """Raises UserError for what lies in data/ or reports/models/ and no stage of these models writes.
+
+    A stage that is of all models depends on the folders, so it would be in the hashes of dvc.lock, and nobody
+    else could reproduce them. Hidden files are none of DVC's (.dvcignore).
+    """
+    stages = read_lock(root)
+    with reading(root / paths.LOCK, REPRO):
+        kept = [of.get("outs", ()) for name, of in stages.items() if name.partition("@")[2] in {"", *MODELS}]
+        written = {Path(out["path"]) for outs in kept for out in outs}
+    around = {folder for path in written for folder in path.parents}
+    for folder in (paths.DATA.parent, paths.MODELS):
+        for file in sorted(path.relative_to(root) for path in (root / folder).rglob("*") if path.is_file()):
+            places = [file, *file.parents]
+            if written.isdisjoint(places) and not any(place.name.startswith((".", "__pycache__")) for place in places):
+                stray = [place for place in places if place not in around][-1]
+                raise UserError(
+                    f"no stage writes {stray}, which would change the hash of {folder} in {paths.LOCK}:"
+                    " move it away, and run dvc repro"
+                )
 
 
 def float_refused(name):

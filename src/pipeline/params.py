@@ -14,9 +14,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.reader import ReaderError
 
-from pipeline import paths
+from pipeline import files, paths
 from pipeline.errors import UserError
-from pipeline.files import read_yaml
 from spirals.models import MODELS
 
 MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container (Linux, cgroup v2), in bytes
@@ -125,16 +124,21 @@ def used_params(params, root):
     Args:
         params: those that are in params.yaml now.
         root: folder of dvc.lock; where there is none, they are taken to be these.
+
+    Raises:
+        UserError: dvc.lock is broken.
     """
-    if not (root / paths.LOCK).exists():
-        return params
-    stages = (read_yaml(root / paths.LOCK, "Delete it and run dvc repro") or {}).get("stages", {})
+    stages = files.read_lock(root)
     sections = msgspec.to_builtins(params)
-    for stage in ("generate", *(f"train@{name}" for name in MODELS)):
-        for section, used in stages.get(stage, {}).get("params", {}).get(str(paths.PARAMS), {}).items():
-            if isinstance(used, dict):
-                sections[section] = {key: used.get(key, value) for key, value in sections[section].items()}
-    return msgspec.convert(sections, Params)
+    with files.reading(root / paths.LOCK, files.REPRO):
+        for stage in ("generate", *(f"train@{name}" for name in MODELS)):
+            for section, used in stages.get(stage, {}).get("params", {}).get(str(paths.PARAMS), {}).items():
+                if isinstance(used, dict):
+                    sections[section] = {key: used.get(key, value) for key, value in sections[section].items()}
+        try:
+            return msgspec.convert(sections, Params)
+        except msgspec.ValidationError as error:
+            raise ValueError(error) from None
 
 
 def _parsed(text):
