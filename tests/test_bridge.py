@@ -463,7 +463,17 @@ def test_a_few_lines_make_several_runs_with_names_images_a_model_and_a_champion(
     project.commit("two rows")
     project.set("epochs", 8)  # not as good as nine
     project.run("dvc", "repro")
-    assert champions() == {"champion": ("ridge", "2", "9"), own: ("ridge", "3", "5"), other: ("ridge", "2", "9")}
+    best = {"champion": ("ridge", "2", "9"), own: ("ridge", "3", "5"), other: ("ridge", "2", "9")}
+    assert champions() == best
+    # A training that came to nothing is the best of none, not even the first on its data: none would be above it.
+    for key, value in (("keep", 1), ("rate", "NaN")):
+        project.set(key, value)
+    project.run("dvc", "repro")
+    assert champions() == best
+    project.set("rate", 0.1)
+    project.run("dvc", "repro")
+    (last,) = champions().keys() - best
+    assert champions() == {**best, last: ("ridge", "1", "8")}
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 import colorsys
 import itertools
 import json
+import math
 import platform
 import re
 import shutil
@@ -381,6 +382,8 @@ def _crown(client, store, registry, run, model, result, metrics, lineage):
     metric, data = result.settings["champion"]["metric"], result.compared_on
     if metric not in metrics:
         raise UserError(f"mlflow.yaml: champion.metric is {metric}, but the metrics are {', '.join(metrics)}")
+    if math.isnan(metrics[metric]):  # no number is above it
+        return
     own, committed = (f"champion-{of[:8]}" for of in (data, lineage.committed_data(result) or data))
 
     def aliases():
