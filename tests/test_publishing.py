@@ -324,6 +324,9 @@ def test_a_server_that_is_down_or_refuses_loses_nothing(checkout, tmp_path):
         threading.Thread(target=refusing.serve_forever, daemon=True).start()
         assert "not for you" in track_to(refusing.server_port)
         refusing.shutdown()
+    name = f"{250 * 'x'}.db"  # nor can the file be made in a folder that is read-only, but root may
+    done = checkout.run("python", "src/bridge", check=False, MLFLOW_TRACKING_URI=f"sqlite:///{name}")
+    assert "retried" not in done.stderr and done.stderr.startswith("error: cannot publish to sqlite:")
 
     with mlflow_server(tmp_path) as address:
         environment = {

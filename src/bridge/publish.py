@@ -109,6 +109,7 @@ def _create_database(store):
         if not store.file.exists():
             event.listen(Engine, "connect", hurry)
             with replacing(store.file) as temporary, chdir(store.file.parent):
+                temporary.touch()  # where no file can be made, MLflow tries for minutes
                 MlflowClient(f"sqlite:///{temporary}").search_experiments()
                 with open(temporary, "rb+") as made:
                     os.fsync(made.fileno())
