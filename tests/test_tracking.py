@@ -35,7 +35,7 @@ from sqlalchemy.engine import Engine
 from bridge import publish as bridge_publish
 from bridge.errors import UserError
 from bridge.files import digest
-from bridge.lineage import Lineage
+from bridge.lineage import Lineage, described
 from bridge.publish import publish
 from bridge.results import load_results
 from bridge.settings import load_settings
@@ -403,6 +403,22 @@ def test_champion_moves_only_to_a_better_model(made, lineage, tmp_path):
         version = MlflowClient(store.uri).get_model_version_by_alias("spirals", "champion")
         champions.append((int(version.version), float(version.tags["test_accuracy"])))
     assert champions == [(1, 0.5), *[(2, 0.75)] * 5, (3, 0.875)]
+
+
+def test_a_result_of_the_commit_is_got_back_from_it_whichever_experiment_had_it(made, lineage):
+    root, (_, result) = made
+    back = "To get it back: `git checkout 0123456`, then"
+    experiment = "To get it back: `dvc exp apply one`, then"
+    committed = dataclasses.replace(lineage, dirty="true", committed=Pipeline(root).stages)
+    assert back in described(result, committed, {}, ["one"])
+    others = (
+        dataclasses.replace(result, hashes={**result.hashes, "data/mlp/weights.json": "0" * 32}),
+        dataclasses.replace(result, data={"raw.csv": "0" * 32}),
+        dataclasses.replace(result, params={**result.params, "seed": 1}),
+    )
+    for other in others:
+        assert experiment in described(other, committed, {}, ["one"])
+    assert experiment in described(result, lineage, {}, ["one"])  # nothing was committed
 
 
 def on_other_data(result, fresh):

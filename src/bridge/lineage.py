@@ -40,6 +40,11 @@ class Lineage:
         before = {name: found[key] for key, name in named(found, result.settings["names"]).items()}
         return {key: (v, before[key]) for key, v in result.params.items() if key in before and v != before[key]}
 
+    def has(self, result):
+        """Whether the commit's dvc.lock has this very result."""
+        known = {path: hash for of in self.committed.values() for path, hash in {**of.deps, **of.outs}.items()}
+        return {**result.data, **result.hashes}.items() <= known.items() and not self.changed(result)
+
     def committed_metrics(self, result):
         """Metrics of the commit that the result has too, by name; empty where they are not in Git."""
 
@@ -118,10 +123,11 @@ def described(result, lineage, metrics, names):
     lines += [f"| {name} | {_short(value)} | {_short(other)} |" for name, (value, other) in rows.items()]
     if result.data:
         lines += ["", f"Data: {', '.join(f'{path} ({md5})' for path, md5 in result.data.items())}"]
-    if names:
+    if names and not lineage.has(result):
         lines += ["", f"To get it back: `dvc exp apply {names[0]}`, then `dvc checkout`."]
     elif commit:
-        with_changes = "with the uncommitted changes of that day, " if lineage.dirty != "false" else ""
+        dirty = lineage.dirty != "false" and not lineage.has(result)
+        with_changes = "with the uncommitted changes of that day, " if dirty else ""
         lines += ["", f"To get it back: `git checkout {commit}`, {with_changes}then `dvc checkout` or `dvc repro`."]
     return "\n".join(lines)
 
