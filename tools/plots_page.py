@@ -28,8 +28,11 @@ main > div > div { border: 0 !important; margin: 0 .5rem 0 0 !important; }
 main > div > p { display: none; } /* the name of a picture's file; the picture has a title */
 p { margin: .2rem 0; }
 img, .vega-embed { border-radius: 6px; }
-img { max-width: min(36rem, 100%%); max-height: 24rem; }
+img { max-width: min(36rem, 100vw - 2rem); max-height: 24rem; } /* of 100%%, the box around it would stay wider */
 .vega-embed { overflow-x: auto; padding: .5rem; color: #1f2328; background: #fff; color-scheme: light; }
+@media (prefers-color-scheme: dark) {
+  img, .vega-embed { filter: invert(.92) hue-rotate(180deg); } /* they are drawn on white */
+}
 </style>
 %(scripts)s
 <script>
