@@ -32,11 +32,11 @@ img { aspect-ratio: 1; object-fit: cover; object-position: top; border-radius: 4
 figcaption { margin-top: .3rem; }
 .table { overflow-x: auto; }
 table { border-collapse: collapse; }
-th, td { padding: .2rem .8rem; border-bottom: 1px solid #8886; text-align: right; vertical-align: top;
+th, td { padding: .2rem .6rem; border-bottom: 1px solid #8886; text-align: right; vertical-align: top;
   white-space: nowrap; }
 th:first-child, td:first-child, th:last-child, td:last-child { text-align: left; }
 th, td:first-child { white-space: normal; } /* or the last columns are out of sight */
-td:first-child { min-width: 10rem; }
+td:first-child { min-width: 10.5rem; }
 .on path, .on use { stroke: currentColor !important; stroke-width: 2.5 !important; stroke-opacity: 1 !important; }
 .on use { fill: currentColor !important; }
 tr.on, figure.on { background: #8883; }
