@@ -208,9 +208,9 @@ def test_weights_stay_below_the_bound_that_spares_looking_at_them(model, learnin
     X, y = scattered(5, 3)
     params = SimpleNamespace(seed=3, skip_draws=0, hidden_units=7, learning_rate=learning_rate, l2=100.0)
     for params.weight_scale in (1e-3, 1.0, 1e30):
-        params.iterations = _tame_for(X, params)
-        assert params.iterations > 1
         weights = model.initialize(2, 3, params)
+        params.iterations = _tame_for(weights, X, params)
+        assert params.iterations > 1
         largest = max(1.0, *(np.abs(value).max() for value in weights.values()))
         growth = largest
         for _, scores in gradient_descent(model, weights, X, y, params):

@@ -57,14 +57,17 @@ def _is_tame(weights, scores):
     return sum(float(np.add.reduce(value * value, axis=None)) for value in [scores, *weights.values()]) < 1e100
 
 
-def _tame_for(X, params):
+def _tame_for(weights, X, params):
     """So many iterations after they were tame the weights still cannot make the loss overflow.
 
     The gradients on a point's scores add up to at most 2/N in absolute value. So no gradient
     on a weight is above 2 (1 + |x| + |y|) times the largest weight (or 1), and no weight grows by
     more than the factor 1 + learning_rate (l2 + 2 (1 + |x| + |y|)) in an iteration: the squares
-    of 1e50 times 2**160 are still below the largest float.
+    of 1e50 times 2**160 are still below the largest float. With more than one hidden layer a
+    gradient is a product of several weights, so every iteration is looked at.
     """
+    if len(regularized(weights)) > 2:
+        return 1
     reach = float(np.max(np.sum(np.absolute(X), axis=1)))
     _, bits = math.frexp((1 + params.learning_rate) * (params.l2 + 3 + 2 * reach))
     return max(1, 160 // bits)
@@ -88,7 +91,7 @@ def train(model, weights, X, y, params, report=lambda iteration, loss: None):
             just before.
     """
     curve, unrecorded, snapshots = [], [], []
-    tame_for, milestones = _tame_for(X, params), {}
+    tame_for, milestones = _tame_for(weights, X, params), {}
     for permille in SNAPSHOTS:
         milestones.setdefault(permille * params.iterations // 1000, []).append(permille)
     for iteration, scores in gradient_descent(model, weights, X, y, params):
