@@ -102,7 +102,8 @@ def main():
         take("compare", pages["compare"].as_uri(), loaded, (1320, 1080))
         take("report", pages["report"].as_uri(), loaded, (900, 1250))
         with mlflow_ui(root) as address:
-            take("mlflow", address, "document.querySelectorAll('.js-plotly-plot').length >= 5", (1500, 1180), TIDY)
+            drawn = "document.querySelectorAll('.js-plotly-plot').length >= 4 && document.images.length >= 2"
+            take("mlflow", address, drawn, (1500, 1180), TIDY)
 
 
 if __name__ == "__main__":
