@@ -77,7 +77,8 @@ def test_a_frame_has_the_tint_of_the_class_that_the_model_predicts_there(drawn, 
     lim = 1.1 * np.abs(X).max()
     side = movie.SIDE
     pixels = np.asarray(Image.open(drawn / paths.frame(name, 100)).convert("RGB")) / 255
-    assert pixels.shape == (side + movie.CAPTION, side, 3) and pixels[side:].min() < 0.3, "words below it"
+    assert pixels.shape == (side + movie.CAPTION, side, 3) and pixels[: movie.CAPTION].min() < 0.3, "words above it"
+    pixels = pixels[movie.CAPTION :]
     row, column = map(np.ravel, np.mgrid[4:side:9, 4:side:9])
     at = np.stack([(column + 0.5) / side * 2 * lim - lim, lim - (row + 0.5) / side * 2 * lim], axis=1)
     scores = layers(read_weights(drawn / paths.weights(name), name, CLASSES), at)[-1]
@@ -142,7 +143,7 @@ def test_the_moving_picture(drawn, name):
     left, top, side = movie.LEFT, movie.TOP, movie.SIDE
     slider = np.asarray(Image.open(drawn / paths.frame(name, 100)).convert("RGB")).astype(int)
     there = frames[-1][top : top + side, left : left + side]
-    slider = slider[:side]
+    slider = slider[movie.CAPTION :]
     assert np.abs(there - slider).mean() < 2 < np.abs(frames[0][top : top + side, left : left + side] - slider).mean()
 
     # The dot runs along the curve to the right, and the words above the boundary change.

@@ -15,7 +15,7 @@ from pipeline.files import replacing
 from spirals.models import MODELS
 
 SIDE = 400  # pixels of a boundary along each side
-CAPTION = 32  # pixels: height of the words below it
+CAPTION = 32  # pixels: height of the words above it
 DPI = 100  # dots per inch, for the sizes of letters and points
 WIDTH, HEIGHT, LEFT, TOP = 880, 484, 16, 60  # pixels: of the moving picture, and where the boundary lies in it
 BANDS = 5  # steps of shading: smooth shading would take four times the bytes
@@ -127,10 +127,10 @@ def captioned(image, moment, place):
 
 
 def frame(moment):
-    """A moment as a picture of its own: the boundary, and below it the words."""
+    """A moment as a picture of its own: the boundary, and above it the words, where a card of MLflow shows them."""
     image = Image.new("RGB", (SIDE, SIDE + CAPTION), "white")
-    image.paste(Image.fromarray(moment["pixels"]))
-    captioned(image, moment, (0, SIDE + CAPTION - 10))
+    image.paste(Image.fromarray(moment["pixels"]), (0, CAPTION))
+    captioned(image, moment, (0, CAPTION - 10))
     return np.asarray(image)
 
 

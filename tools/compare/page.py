@@ -28,7 +28,7 @@ body { max-width: 84rem; margin: 0 auto; padding: 1rem; font: 1rem/1.5 system-ui
 .sheet { grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); font-size: .85rem; line-height: 1.3; }
 svg, img { display: block; width: 100%; height: auto; }
 figure { margin: 0; max-width: 18rem; }
-img { aspect-ratio: 1; object-fit: cover; object-position: top; border-radius: 4px; } /* without its line of text */
+img { aspect-ratio: 1; object-fit: cover; object-position: bottom; border-radius: 4px; } /* without its line of text */
 figcaption { margin-top: .3rem; }
 .table { overflow-x: auto; }
 table { border-collapse: collapse; }
