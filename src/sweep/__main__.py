@@ -133,12 +133,6 @@ def cluster_job(rev, address):
     return {"rev": rev, "address": address, "folder": "clones", "env": env, "cache": None, "push": bool(remote)}
 
 
-def last_stages(rev):
-    """What an experiment of a sweep has to run: all that leads to MLflow. Nobody reads the report of each one."""
-    stages = YAML(typ="safe").load(_output("git", "show", f"{rev}:dvc.yaml"))["stages"]
-    return [stage for stage in ("track",) if stage in stages]
-
-
 def _output(*command):
     """What a command prints in this checkout; empty if it fails."""
     done = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True)
@@ -284,7 +278,6 @@ def main():
         raise UserError(f"the workers run the last commit, and {', '.join(INPUTS)} have changed since: commit first")
     rev = _output("git", "rev-parse", "HEAD")
     job = cluster_job(rev, args.repo) if args.scheduler else local_job(rev)
-    job["stages"] = last_stages(rev)
     refs = finished(job, args.sweep, experiments)
     todo = {name: values for name, values in experiments.items() if name not in refs}
     failed, stopped = {}, False

@@ -40,7 +40,7 @@ def run_experiment(name, values, job):
         values: by key, for `dvc exp run -S`.
         job: rev, the commit that all start from; address of the repository; folder of the
             clones; env, more environment; cache, folder of DVC's cache, or None for the
-            clone's own; push, whether the data go to DVC's remote; stages to run, all if empty.
+            clone's own; push, whether the data go to DVC's remote.
 
     Returns:
         None, or why the experiment failed.
@@ -66,7 +66,7 @@ def run_experiment(name, values, job):
                     (clone / ".dvc/config.local").write_text(f"[cache]\n    dir = {job['cache']}\n")
             run("git", "fetch", "--quiet", "origin")
             run("git", "checkout", "--quiet", "--force", "--detach", job["rev"])
-            run("dvc", "exp", "run", "--name", name, *settings, *job["stages"])
+            run("dvc", "exp", "run", "--name", name, *settings)
             if job["push"]:
                 run("dvc", "push")  # before the experiment itself: one that is there is whole
             try:
