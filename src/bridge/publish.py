@@ -136,12 +136,12 @@ def _alone(client, store, registry, what):
             return
         name, holder = f"{registry}.publishing.{what[:16]}", f"{socket.gethostname()}:{store.folder}"
         seen, since = None, 0
-        while not _make(lambda: client.create_registered_model(name, description=holder)):
+        while not _first(lambda: client.create_registered_model(name, description=holder)):
             for other in client.search_registered_models(f"name = '{name}'"):
                 if other.creation_timestamp != seen:
                     seen, since = other.creation_timestamp, time.monotonic()
                 if other.description == holder or time.monotonic() - since > PATIENCE:
-                    client.delete_registered_model(name)
+                    _first(lambda: client.delete_registered_model(name))
                 else:
                     time.sleep(0.2)
         try:
@@ -151,12 +151,12 @@ def _alone(client, store, registry, what):
                 client.delete_registered_model(name)
 
 
-def _make(create):
-    """Whether it was made; not if it is there already."""
+def _first(change):
+    """Whether we made, or deleted, it; not if another did. (MLflow looks again at what is there, when it may be gone.)"""
     try:
-        create()
+        change()
     except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+        if error.error_code not in ("RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST"):
             raise
         return False
     return True
@@ -183,7 +183,7 @@ def _experiment(client, store):
                 "artifact_location": str(store.folder / _registry(store.experiment)),
                 "tags": {FOLDER: str(store.folder)},
             }
-        _make(lambda: client.create_experiment(store.experiment, **where))
+        _first(lambda: client.create_experiment(store.experiment, **where))
         found = client.get_experiment_by_name(store.experiment)
     if found.lifecycle_stage != "active":
         raise UserError(f"the experiment {found.name} was deleted in MLflow: restore it, or set MLFLOW_EXPERIMENT_NAME")
@@ -389,7 +389,7 @@ def _crown(client, store, registry, run, model, result, metrics, lineage):
 
     def aliases():
         """Those that are there, and whether this model is the best on its data."""
-        _make(lambda: client.create_registered_model(registry))
+        _first(lambda: client.create_registered_model(registry))
         there = client.get_registered_model(registry).aliases
         if own not in there:
             return there, True
