@@ -28,7 +28,7 @@ results:  ## Show the results, and what to type next
 	  'Experiment  . .venv/bin/activate && dvc exp run -S train_mlp.hidden_units=20'
 
 test: .venv/installed  ## Run all the tests
-	@pytest -n logical --maxprocesses 8 --dist loadgroup
+	@pytest -n auto --maxprocesses 8 --dist loadgroup
 
 test-fast: .venv/installed  ## Run the tests that need no pipeline (some seconds)
 	@pytest -m "not slow"

@@ -244,3 +244,8 @@ def end_what_is_left(folder):
         with suppress(psutil.Error):
             if Path(process.cwd()).is_relative_to(folder):
                 process.kill()
+
+
+def pytest_xdist_auto_num_workers():
+    """One more than there are processors: many tests wait for something."""
+    return os.cpu_count() + 1

@@ -152,7 +152,7 @@ def _alone(client, store, registry, what):
 
 
 def _first(change):
-    """Whether we made, or deleted, it; not if another did. (MLflow looks again at what is there, when it may be gone.)"""
+    """Whether we made, or deleted, it; not if another did. (MLflow looks at what is there, when it may be gone.)"""
     try:
         change()
     except MlflowException as error:
