@@ -280,7 +280,8 @@ def main():
     text = [
         "# Benchmarks\n",
         f"{'A quick trial: the numbers mean nothing. ' if quick else ''}{machine()}. Written by `make bench`.\n",
-        f"Medians of {rounds}, measured in turn (of two where sizes grow and of whole commands, one of `dvc exp`). Training is on one core, {iterations:,} iterations of the default net"
+        f"Medians of {rounds}, measured in turn (of two where sizes grow and of whole commands, one of `dvc exp`)."
+        f" Training is on one core, {iterations:,} iterations of the default net"
         " (100 points in each of 3 classes, 100 hidden units), in double precision, from the same first weights;"
         " all end at the same loss.\n",
         "![Results](results.png)\n",
