@@ -40,7 +40,7 @@ def scratch(folder):
 def published(made):
     """Complete runs in the store."""
     with closing(sqlite3.connect(f"{(made.root / 'mlflow.db').as_uri()}?mode=ro", uri=True, timeout=30)) as store:
-        return store.execute("SELECT count(*) FROM tags WHERE key = 'spirals.complete'").fetchone()[0]
+        return store.execute("SELECT count(*) FROM tags WHERE key = 'bridge.complete'").fetchone()[0]
 
 
 def size(made):
@@ -101,7 +101,7 @@ def fill(made, count):
     points = [Metric(**dict(point)) for point in client.get_metric_history(model.info.run_id, "loss")]
     for i in range(count - len(client.search_runs([number], max_results=count))):
         run = client.create_run(number, run_name=f"filled {i}")
-        tags = {**model.data.tags, "spirals.digest": f"{i:064}", "mlflow.runName": f"filled {i}"}
+        tags = {**model.data.tags, "bridge.result": f"{i:064}", "mlflow.runName": f"filled {i}"}
         params = [Param(key, value) for key, value in model.data.params.items()]
         client.log_batch(run.info.run_id, points, params, [RunTag(*item) for item in tags.items()])
         client.set_terminated(run.info.run_id)
@@ -115,10 +115,10 @@ def timed(action):
 
 def ask(made, label):
     """Prints how long `track` and the UI take with the runs that are there."""
-    nothing, _ = timed(lambda: made.run("python", "src/track.py"))
+    nothing, _ = timed(lambda: made.run("python", "src/bridge"))
     made.set_params({"train_mlp.seed": 1000 + published(made)})
     made.run("dvc", "repro", "report")
-    new, done = timed(lambda: made.run("python", "src/track.py"))
+    new, done = timed(lambda: made.run("python", "src/bridge"))
     assert "published" in done.stdout
     with serving(made.root, "ui") as address:
         query = json.dumps({"experiment_ids": ["1"], "max_results": 100, "order_by": ["start_time DESC"]}).encode()
