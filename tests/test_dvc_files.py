@@ -18,7 +18,6 @@ MAY_IMPORT = {
     "pipeline": {"spirals"},
     "pictures": {"spirals", "pipeline"},
     "bridge": set(),
-    "sweep": {"spirals", "pipeline", "pictures", "bridge"},
 }
 OF_A_SCRIPT = {"spirals", "pipeline", "pictures"}
 

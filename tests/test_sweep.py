@@ -153,7 +153,7 @@ def without_last_stages(checkout):
     checkout.commit("no figures, no MLflow")
 
 
-SWEEP = (sys.executable, "src/sweep")
+SWEEP = (sys.executable, "tools/sweep")
 
 
 @needs_dask

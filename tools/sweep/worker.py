@@ -1,4 +1,4 @@
-"""What a worker of src/sweep does: one experiment in a clone of its own.
+"""What a worker of tools/sweep does: one experiment in a clone of its own.
 
 The file is sent to the workers, where there may be nothing of this project yet. So it imports
 the standard library only.

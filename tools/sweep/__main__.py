@@ -1,6 +1,6 @@
 """Runs a grid of DVC experiments on many workers, with Dask, and shows what came of it.
 
-    python src/sweep width -S train_mlp.hidden_units=20,100,400 -S train_mlp.l2=0.001,0.01 --seeds 5
+    python tools/sweep width -S train_mlp.hidden_units=20,100,400 -S train_mlp.l2=0.001,0.01 --seeds 5
 
 Each is an ordinary DVC experiment of the last commit, named after the sweep and its own values.
 The same command, given again, runs only what is missing. See docs/cluster.md.
@@ -21,7 +21,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
 import worker  # noqa: E402
 
@@ -33,7 +33,7 @@ from pipeline.params import load_params  # noqa: E402
 from spirals.models import MODELS  # noqa: E402
 
 SEEDED = tuple(f"train_{name}.seed" for name in MODELS)  # what --seeds sets: the first weights of all models
-INPUTS = ("src", "params.yaml", "dvc.yaml")  # what the workers take from the last commit
+INPUTS = ("src", "params.yaml", "dvc.yaml", "mlflow.yaml")  # what the workers take from the last commit
 TABLES = Path("reports/sweeps")
 
 
