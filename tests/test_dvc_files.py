@@ -50,7 +50,12 @@ def test_data_is_handed_on_only_as_declared():
     written = []
     for stage in STAGES.values():
         for dep in stage["deps"]:
-            source = dep.startswith(("src/", "reference/")) or dep in ("reference", "requirements.lock", "mlflow.yaml")
+            source = dep.startswith(("src/", "reference/")) or dep in (
+                "reference",
+                "requirements.lock",
+                "mlflow.yaml",
+                "params.yaml",
+            )
             assert source or any(f"{out}/".startswith(f"{dep}/") for out in written), dep
         for kind in ("outs", "metrics", "plots"):
             for entry in stage.get(kind, []):

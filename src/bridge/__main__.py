@@ -74,19 +74,13 @@ def _shown(result, run):
 
 
 def stage(root, pipeline):
-    """The stage of dvc.yaml that publishes all that the others write, for all of their parameters."""
-
-    def listed(paths, end=""):  # YAML takes the strings of JSON
-        quoted = [path if re.fullmatch(r"[A-Za-z_.][\w./-]*", path) else json.dumps(path) for path in paths]
-        return [f"      - {path}{end}" for path in quoted]
-
+    """The stage of dvc.yaml that publishes all that the others write, whenever any of their parameters changes."""
     folder = Path(__file__).resolve().parent.relative_to(root).as_posix()
-    outs, params = (
-        dict.fromkeys(path for of in pipeline.declared.values() for path in of[kind]) for kind in ("outs", "params")
-    )
-    lines = ["  track:", f"    cmd: python {shlex.quote(folder)}"]
-    lines += ["    params:", *listed(params, ":")] if params else []
-    lines += ["    deps:", *listed([*outs, *([FILE] if (root / FILE).exists() else [])])]
+    deps = dict.fromkeys(path for kind in ("outs", "params") for of in pipeline.declared.values() for path in of[kind])
+    lines = ["  track:", f"    cmd: python {shlex.quote(folder)}", "    deps:"]
+    for path in [*deps, *([FILE] if (root / FILE).exists() else [])]:
+        plain = re.fullmatch(r"[A-Za-z_.][\w./-]*", path)
+        lines.append(f"      - {path if plain else json.dumps(path)}")  # YAML takes the strings of JSON
     return "\n".join([*lines, "    outs:", f"      - {RECEIPT}: {{cache: false}}"])
 
 
