@@ -178,7 +178,8 @@ def connected(scheduler, workers):
         except (OSError, ValueError) as error:
             raise UserError(f"no scheduler answers at {scheduler}: {error}") from None
         with client:
-            client.upload_file(worker.__file__)
+            for module in (worker.warm, worker):  # in the order of their imports
+                client.upload_file(module.__file__)
             yield client
         return
     with (

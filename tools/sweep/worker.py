@@ -1,7 +1,7 @@
 """What a worker of tools/sweep does: one experiment in a clone of its own.
 
-The file is sent to the workers, where there may be nothing of this project yet. So it imports
-the standard library only.
+The file is sent to the workers, with warm.py, where there may be nothing of this project yet. So it
+imports the standard library only.
 """
 
 import fcntl
@@ -11,7 +11,12 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
+from functools import cache
 from pathlib import Path
+
+import warm
 
 # Ends a command with the worker that started it: the pipe closes when the worker is gone, however it died.
 GUARD = """
@@ -53,7 +58,10 @@ def run_experiment(name, values, job):
     settings = [argument for key, value in values.items() for argument in ("-S", f"{key}={value}")]
 
     def run(*command, cwd=clone):
-        return _run(command, cwd, job["env"], lock)
+        _run(command, cwd, job["env"], lock)
+
+    def dvc(*command):
+        _run_warm(["dvc", *command], clone, job["env"], lock)
 
     with lock:
         if busy.exists():
@@ -66,9 +74,9 @@ def run_experiment(name, values, job):
                     (clone / ".dvc/config.local").write_text(f"[cache]\n    dir = {job['cache']}\n")
             run("git", "fetch", "--quiet", "origin")
             run("git", "checkout", "--quiet", "--force", "--detach", job["rev"])
-            run("dvc", "exp", "run", "--name", name, *settings)
+            dvc("exp", "run", "--name", name, *settings)
             if job["push"]:
-                run("dvc", "push")  # before the experiment itself: one that is there is whole
+                dvc("push")  # before the experiment itself: one that is there is whole
             try:
                 run("git", "push", "--quiet", "origin", ref)
             except Failed as error:
@@ -96,20 +104,52 @@ def _first_free(folder):
 
 def _run(command, cwd, more, lock):
     """Runs a command under the guard, which holds the lock too; raises Failed."""
+    with _guarded(command, lock, cwd=cwd, env=_environment(more), stderr=subprocess.STDOUT) as process:
+        output = process.stdout.read()
+    _check(command, process.returncode, output)
+
+
+def _run_warm(command, cwd, more, lock):
+    """The same for a script of Python that is on the path, by the process that has imported much of it."""
+    env = _environment(more) | {"BRIDGE_PUBLISHER": _warm()}
+    script = shutil.which(command[0], path=env["PATH"])
+    with tempfile.TemporaryFile() as output:
+        code = warm.call(_warm(), [script, *command[1:]], cwd, env, output, lock)
+        output.seek(0)
+        _check(command, code, output.read())
+
+
+@cache
+def _warm():
+    """Address of a process of warm.py that ends with this one."""
+    address = f"{tempfile.mkdtemp()}/warm"
+    process = _guarded([sys.executable, "-E", warm.__file__, address])
+    while not os.path.exists(address):
+        if process.poll() is not None:
+            raise Failed("cannot start Python")
+        time.sleep(0.05)
+    return address
+
+
+def _guarded(command, *files, **settings):
+    return subprocess.Popen(
+        [sys.executable, "-c", GUARD, *command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        pass_fds=[file.fileno() for file in files],
+        **settings,
+    )
+
+
+def _environment(more):
     env = os.environ | more
     env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", os.defpath)])
     env["GIT_TERMINAL_PROMPT"] = "0"  # fail instead of waiting for a password
-    pipe = subprocess.PIPE
-    with subprocess.Popen(
-        [sys.executable, "-c", GUARD, *command],
-        cwd=cwd,
-        env=env,
-        stdin=pipe,
-        stdout=pipe,
-        stderr=subprocess.STDOUT,
-        pass_fds=[lock.fileno()],
-    ) as process:
-        output = process.stdout.read().decode(errors="replace")
-        if process.wait():
-            found = re.search(r"^(?:error|fatal): *(.*)", output, re.MULTILINE | re.IGNORECASE)
-            raise Failed(found[1] if found else f"{' '.join(command[:3])} failed: {output.strip()[-300:]}")
+    return env
+
+
+def _check(command, code, output):
+    if code:
+        output = output.decode(errors="replace")
+        found = re.search(r"^(?:error|fatal): *(.*)", output, re.MULTILINE | re.IGNORECASE)
+        raise Failed(found[1] if found else f"{' '.join(command[:3])} failed: {output.strip()[-300:]}")

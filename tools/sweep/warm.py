@@ -1,0 +1,84 @@
+"""A Python that has imported DVC and MLflow, and forks for each command: importing them takes as long as a training.
+
+Like worker.py the file is sent to the workers, and imports nothing of this project.
+"""
+
+import gc
+import importlib
+import json
+import os
+import random
+import runpy
+import signal
+import socket
+import sys
+import traceback
+from contextlib import suppress
+
+IMPORTED = (
+    "dvc.commands.experiments.run",
+    "dvc.repo.experiments.queue.workspace",
+    "mlflow.models",
+    "mlflow.store.model_registry.sqlalchemy_store",
+    "mlflow.store.tracking.sqlalchemy_store",
+)
+
+
+def serve(address):
+    """Runs Python scripts, each in a fork, for whoever connects to the Unix socket of this address."""
+    os.environ["GIT_PYTHON_REFRESH"] = "quiet"
+    for name in IMPORTED:
+        with suppress(ImportError):
+            importlib.import_module(name)
+    gc.freeze()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(address)
+        server.listen()
+        while True:
+            connection, _ = server.accept()
+            with connection:
+                if os.fork() == 0:
+                    server.close()
+                    _run(connection)
+
+
+def _run(connection):
+    """In the fork: runs the script, with the first of the sent files as its output, and sends its exit code."""
+    told, files, *_ = socket.recv_fds(connection, 2**20, 2)
+    while not told.endswith(b"\n"):
+        told += connection.recv(2**20)
+    sys.argv, folder, environment = json.loads(told)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    random.seed()
+    os.dup2(files[0], 1)
+    os.dup2(files[0], 2)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    code = 0
+    try:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    connection.sendall(str(code).encode())
+    os._exit(code)
+
+
+def call(address, command, folder, environment, *files):
+    """Exit code of a Python script that the server of this address runs; files: of its output, and others to hold."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(address)
+        told = json.dumps([command, str(folder), environment])
+        socket.send_fds(connection, [told.encode() + b"\n"], [file.fileno() for file in files])
+        return int(connection.recv(16) or 1)  # nothing comes from one that was killed
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])
