@@ -46,11 +46,11 @@ def draw(dpi, root, curves):
         pairs = files.read_pairs(root / paths.confusion(name), classes)
         counts[name] = np.bincount(pairs @ (classes, 1), minlength=classes**2).reshape(classes, classes)
     folder = root / paths.FIGURES
-    figures.draw_data(folder / "data.png", X, y, dpi)
-    figures.draw_losses(folder / "losses.png", curves, dpi)
-    figures.draw_confusions(folder / "confusions.png", counts, dpi)
     boundaries = [root / paths.picture(name, "boundary") for name in MODELS]
-    figures.side_by_side(boundaries, folder / "boundaries.png", dpi)
+    with figures.meanwhile(figures.draw_losses, folder / "losses.png", curves, dpi):
+        figures.side_by_side(boundaries, folder / "boundaries.png", dpi)
+        figures.draw_data(folder / "data.png", X, y, dpi)
+    figures.draw_confusions(folder / "confusions.png", counts, dpi)
 
 
 def page(text, root):

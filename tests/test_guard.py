@@ -33,7 +33,8 @@ ALLOWED_CALLS = {*EXACT, *COMPARISONS, *SUMS, *MOVES}
 OF_NUMPY = {*ALLOWED_CALLS, *"inf nan pi float64 int32 errstate setbufsize random.RandomState".split()}
 OF_MATH = {*"factorial floor frexp isfinite ldexp nan inf pi prod sqrt".split()}
 IMPORTS = {
-    *"argparse contextlib csv dataclasses decimal difflib functools hashlib json math os pathlib re sys typing".split(),
+    *"argparse contextlib csv dataclasses decimal difflib functools gc hashlib json math os".split(),
+    *"pathlib re sys typing".split(),
     "time",  # decides between two forms of the net, which give the same bytes
     *"llvmlite msgspec numba numpy pipeline ruamel spirals tqdm".split(),
 }

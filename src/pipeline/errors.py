@@ -1,5 +1,6 @@
 """Mistakes that the user can put right, told in plain words."""
 
+import gc
 import sys
 from contextlib import contextmanager
 
@@ -27,3 +28,5 @@ def plain_errors():
         sys.exit(f"error: not enough memory for the sizes in {paths.PARAMS}")
     except KeyboardInterrupt:
         sys.exit(130)
+    finally:
+        gc.freeze()  # or at its end Python looks for garbage in all that was imported: a tenth of a second
