@@ -8,10 +8,12 @@ import time
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from itertools import product
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import summary
+import warm
 import worker
 from ruamel.yaml import YAML
 from runs import free_port, mlflow_server
@@ -142,6 +144,14 @@ def processes(words):
     return found
 
 
+def running():
+    """A process that runs an experiment, and the parents of all that are like it."""
+    parents = dict(processes("warm.py"))
+    for pid, parent in parents.items():
+        if parent in parents:
+            return pid, parents
+
+
 def without_last_stages(checkout):
     """Leaves out figures and MLflow: half of the time, and not what is tested."""
     path = checkout.root / "dvc.yaml"
@@ -183,12 +193,11 @@ def test_killed_worker_interrupt_and_divergence_cost_nothing_but_themselves(chec
     command = [*SWEEP, "s", "-S", "train_mlp.learning_rate=10000,0.1,0.2,0.3,0.4,0.5,0.6,0.7", "-S", "train_mlp.l2=100"]
     command += ["--workers", "2"]
     with started(checkout, *command) as process:
-        guard = until(lambda: processes("exp run --name s-learning_rate=0.1"), "an experiment runs")
-        worker = next(parent for pid, parent in guard if parent not in dict(guard))
-        os.kill(worker, signal.SIGKILL)
-        until(
-            lambda: not any(pid in dict(guard) for pid, _ in processes("exp run --name")), "its command has ended too"
-        )
+        until(lambda: len(refs(checkout)) >= 1, "an experiment is finished")
+        fork, parents = until(running, "another one runs")
+        server = parents[fork]
+        os.kill(parents[server], signal.SIGKILL)  # the worker
+        until(lambda: {fork, server}.isdisjoint(dict(processes("warm.py"))), "its command has ended too")
         until(lambda: len(refs(checkout)) >= 2, "two experiments are finished")
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=LIMIT)
@@ -229,6 +238,48 @@ def test_runs_are_found_in_mlflow_by_the_name_of_the_sweep(ran):
     for run in found:
         assert client.download_artifacts(run.info.run_id, f"data/{run.data.params['model']}/curve.csv")
     assert (ran.root / "reports/sweeps/s.png").stat().st_size > 10_000
+
+
+@pytest.fixture
+def forking(tmp_path):
+    """Address of a process that forks for each script."""
+    address = str(tmp_path / "warm")
+    if len(address) > 100:
+        pytest.skip("too long for the address of a socket")
+    code = f"import warm; warm.IMPORTED = ['json']; warm.serve({address!r})"
+    environment = {**os.environ, "PYTHONPATH": str(Path(warm.__file__).parent)}
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, start_new_session=True) as server:
+        until(lambda: os.path.exists(address), "it listens")
+        yield address
+        server.stdin.close()
+        assert server.wait(timeout=20) == -signal.SIGKILL, "it ends with whoever started it"
+
+
+def test_a_fork_is_as_a_process_of_its_own(forking, tmp_path):
+    """Folder, environment, arguments, output, exit code; and nothing stays for the next one."""
+    script = tmp_path / "script.py"
+    script.write_text("""
+import json, os, sys
+print(os.getcwd(), sys.argv[1:], os.environ["NAME"], hasattr(json, "left"), __name__)
+json.left = True
+print("to the other", file=sys.stderr)
+os.system("echo from a child")
+{"exit": lambda: sys.exit(3), "say": lambda: sys.exit("error: said"), "raise": lambda: 1 / 0,
+ "die": lambda: os.kill(os.getpid(), 9), "end": lambda: None}[sys.argv[1]]()
+""")
+    codes = {}
+    for way in ("end", "exit", "say", "raise", "die"):
+        with open(tmp_path / "output", "w+b") as output:
+            environment = {"NAME": way, "PATH": os.defpath, **dict.fromkeys("abcd", "x" * 2**16)}
+            codes[way] = warm.call(forking, [str(script), way], tmp_path, environment, output)
+            output.seek(0)
+            text = output.read().decode()
+        if way != "die":  # what it had not yet handed on is gone, as it would be elsewhere
+            assert f"{tmp_path} ['{way}'] {way} False __main__" in text
+            assert "to the other" in text and "from a child" in text
+        assert ("error: said" in text) == (way == "say") and ("ZeroDivisionError" in text) == (way == "raise")
+    assert codes == {"end": 0, "exit": 3, "say": 1, "raise": 1, "die": 1}
 
 
 @needs_dask

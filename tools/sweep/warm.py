@@ -9,6 +9,7 @@ import json
 import os
 import random
 import runpy
+import select
 import signal
 import socket
 import sys
@@ -25,7 +26,11 @@ IMPORTED = (
 
 
 def serve(address):
-    """Runs Python scripts, each in a fork, for whoever connects to the Unix socket of this address."""
+    """Runs Python scripts, each in a fork, for whoever connects to the Unix socket of this address.
+
+    It ends, with all of its session, when nobody has the other end of its standard input any more: however
+    the process that started it died.
+    """
     os.environ["GIT_PYTHON_REFRESH"] = "quiet"
     for name in IMPORTED:
         with suppress(ImportError):
@@ -35,12 +40,13 @@ def serve(address):
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(address)
         server.listen()
-        while True:
+        while 0 not in select.select([0, server], [], [])[0]:
             connection, _ = server.accept()
             with connection:
                 if os.fork() == 0:
                     server.close()
                     _run(connection)
+    os.killpg(0, signal.SIGKILL)
 
 
 def _run(connection):
@@ -51,8 +57,8 @@ def _run(connection):
     sys.argv, folder, environment = json.loads(told)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     random.seed()
-    os.dup2(files[0], 1)
-    os.dup2(files[0], 2)
+    for place, file in enumerate((os.open(os.devnull, os.O_RDONLY), files[0], files[0])):
+        os.dup2(file, place)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)

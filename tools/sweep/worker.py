@@ -104,7 +104,15 @@ def _first_free(folder):
 
 def _run(command, cwd, more, lock):
     """Runs a command under the guard, which holds the lock too; raises Failed."""
-    with _guarded(command, lock, cwd=cwd, env=_environment(more), stderr=subprocess.STDOUT) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", GUARD, *command],
+        cwd=cwd,
+        env=_environment(more),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        pass_fds=[lock.fileno()],
+    ) as process:
         output = process.stdout.read()
     _check(command, process.returncode, output)
 
@@ -123,22 +131,13 @@ def _run_warm(command, cwd, more, lock):
 def _warm():
     """Address of a process of warm.py that ends with this one."""
     address = f"{tempfile.mkdtemp()}/warm"
-    process = _guarded([sys.executable, "-E", warm.__file__, address])
+    command = [sys.executable, "-E", warm.__file__, address]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
     while not os.path.exists(address):
         if process.poll() is not None:
             raise Failed("cannot start Python")
         time.sleep(0.05)
     return address
-
-
-def _guarded(command, *files, **settings):
-    return subprocess.Popen(
-        [sys.executable, "-c", GUARD, *command],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        pass_fds=[file.fileno() for file in files],
-        **settings,
-    )
 
 
 def _environment(more):
