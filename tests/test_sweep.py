@@ -265,8 +265,15 @@ print(os.getcwd(), sys.argv[1:], os.environ["NAME"], hasattr(json, "left"), __na
 json.left = True
 print("to the other", file=sys.stderr)
 os.system("echo from a child")
-{"exit": lambda: sys.exit(3), "say": lambda: sys.exit("error: said"), "raise": lambda: 1 / 0,
- "die": lambda: os.kill(os.getpid(), 9), "end": lambda: None}[sys.argv[1]]()
+match sys.argv[1]:
+    case "exit":
+        sys.exit(3)
+    case "say":
+        sys.exit("error: said")
+    case "raise":
+        1 / 0
+    case "die":
+        os.kill(os.getpid(), 9)
 """)
     codes = {}
     for way in ("end", "exit", "say", "raise", "die"):
