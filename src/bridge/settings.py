@@ -1,5 +1,6 @@
 """mlflow.yaml: what a project may say of how it is shown; where it says nothing, the bridge finds out itself."""
 
+import json
 from typing import Any, Required, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
 
 from bridge.errors import UserError
@@ -10,62 +11,42 @@ KINDS = {str: "text", int: "a whole number", list: "a list", dict: "keys and val
 
 
 class Model(TypedDict, total=False):
-    """What MLflow loads: loader (a module with `_load_pyfunc`) gets file (an output) and config.
+    """What MLflow loads."""
 
-    code: folders that the loader is imported from; inputs, outputs: [type of NumPy, shape].
-    """
-
-    loader: Required[str]
-    file: Required[str]
-    code: list[str]
+    loader: Required[str]  # a module with `_load_pyfunc`, which gets the file and config
+    file: Required[str]  # an output
+    code: list[str]  # folders that the loader is imported from
     config: dict[str, Any]
-    inputs: list
+    inputs: list  # [type of NumPy, shape]
     outputs: list
     example: list
 
 
 class Champion(TypedDict):
-    """The best model: by metric (the higher the better), on: files with the data that results are compared on."""
+    """Which model is the best."""
 
-    metric: str
-    on: list[str]
+    metric: str  # the higher the better
+    on: list[str]  # files with the data that results are compared on
 
 
 class Settings(TypedDict, total=False):
-    """The keys of mlflow.yaml, all of them optional. {run} in a value becomes the name of the run.
+    """The keys of mlflow.yaml, all of them optional. {run} in a value becomes the name of the run."""
 
-    experiment: name of the MLflow experiment; else that of the project's folder.
-    runs: names of stages: one run for each of them, or for each item of a `foreach`; else one for the whole pipeline.
-    params: parameters to add, by name.
-    names: beginnings of parameters' and metrics' names, and what they become.
-    curves: by path of a table, its columns to draw; else those that dvc.yaml says.
-    images: by name, a picture, or a folder of pictures that are named after their steps.
-    files: patterns of outputs to keep with the run; else all up to max_bytes.
-    max_bytes: size of the largest output that is kept.
-    data: outputs or inputs that are the data set; else the data files that no stage writes.
-    """
-
-    experiment: str
-    runs: list[str]
-    params: dict[str, Any]
-    names: dict[str, str]
-    curves: dict[str, list[str]]
-    images: dict[str, str]
-    files: list[str]
-    max_bytes: int
-    data: list[str]
+    experiment: str  # name of the MLflow experiment; else that of the project's folder
+    runs: list[str]  # one run for each of these stages, or item of a `foreach`; else one for the whole pipeline
+    params: dict[str, Any]  # to add, by name
+    names: dict[str, str]  # beginnings of parameters' and metrics' names, and what they become
+    curves: dict[str, list[str]]  # by path of a table, its columns to draw; else those that dvc.yaml says
+    images: dict[str, str]  # by name, a picture, or a folder of pictures that are named after their steps
+    files: list[str]  # patterns of outputs to keep with the run; else all up to max_bytes
+    max_bytes: int  # size of the largest output that is kept
+    data: list[str]  # outputs or inputs that are the data set; else the data files that no stage writes
     model: Model
     champion: Champion
 
 
 def load_settings(root):
-    """Reads and checks mlflow.yaml.
-
-    Args:
-        root: folder of the project.
-
-    Returns:
-        A dict with every key of `Settings`; empty where nothing is said, max_bytes 10 million.
+    """What mlflow.yaml in the folder says, with every key of `Settings`: empty where it says nothing.
 
     Raises:
         UserError: names the key, what was given, and what is allowed.
@@ -95,10 +76,6 @@ def _check(where, value, kind):
             _check(f"{where}.{key}", one, kinds[-1])
 
 
-def of_run(value, run):
-    """A setting for one run: {run} is its name."""
-    if isinstance(value, dict):
-        return {of_run(key, run): of_run(one, run) for key, one in value.items()}
-    if isinstance(value, list):
-        return [of_run(one, run) for one in value]
-    return value.replace("{run}", run) if isinstance(value, str) else value
+def of_run(settings, run):
+    """The settings for one run: {run}, wherever it stands, is its name."""
+    return json.loads(json.dumps(settings, default=str).replace("{run}", json.dumps(run)[1:-1]))

@@ -21,31 +21,19 @@ FOLDER = "bridge.artifacts"  # tag of an MLflow experiment: the folder that its 
 REGISTRIES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
 
 # Every column that holds an absolute path of an artifact.
-LOCATIONS = [
-    ("experiments", "artifact_location"),
-    ("experiment_tags", "value"),
-    ("runs", "artifact_uri"),
-    ("logged_models", "artifact_location"),
-    ("model_versions", "storage_location"),
-]
+LOCATIONS = """experiments.artifact_location experiment_tags.value runs.artifact_uri
+    logged_models.artifact_location model_versions.storage_location"""
 
 
 @dataclass(frozen=True)
 class Store:
-    """A tracking store.
+    """A tracking store."""
 
-    uri: as MLflow takes it.
-    experiment: name of the MLflow experiment; "" where only its number is said.
-    number: the experiment's number, where MLFLOW_EXPERIMENT_ID says it.
-    file: of an SQLite database, else None.
-    folder: holds the locks, and the artifacts unless a server keeps them; beside the file.
-    """
-
-    uri: str
-    experiment: str
-    number: str | None
-    file: Path | None
-    folder: Path
+    uri: str  # as MLflow takes it
+    experiment: str  # name of the MLflow experiment; "" where only its number is said
+    number: str | None  # the experiment's, where MLFLOW_EXPERIMENT_ID says it
+    file: Path | None  # of an SQLite database
+    folder: Path  # beside the file: holds the locks, and the artifacts unless a server keeps them
 
     @property
     def served(self):
@@ -80,12 +68,8 @@ def without_secrets(address):
 def configured_store(root, experiment):
     """The store that MLflow's own variables name: MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME, MLFLOW_EXPERIMENT_ID.
 
-    Without the first, and for a relative path, it lies at the root of the main checkout: a
-    DVC experiment may run in a throw-away one.
-
-    Args:
-        root: folder of the project.
-        experiment: name of the MLflow experiment where no variable says it.
+    Without the first, and for a relative path, it lies at the root of the main checkout: a DVC experiment may
+    run in a throw-away one. `experiment` is the name where no variable says it.
 
     Raises:
         UserError: a variable says what cannot be used.
@@ -102,19 +86,18 @@ def configured_store(root, experiment):
         if file.is_dir():
             raise UserError(f"MLFLOW_TRACKING_URI is {uri}, which is a folder, but must be a file")
         uri = f"{kind}:///{file}{query}"
-    registry = os.environ.get("MLFLOW_REGISTRY_URI", "")
-    if registry and re.split(r"[:+]", registry.strip().lower())[0] not in REGISTRIES:
+    registry = os.environ.get("MLFLOW_REGISTRY_URI", "").strip()
+    if registry and re.split(r"[:+]", registry.lower())[0] not in REGISTRIES:
         raise UserError(
             f"MLFLOW_REGISTRY_URI is {without_secrets(registry)}, a registry that the aliases of a champion cannot be"
             f" kept in: unset it, or name one of {', '.join(REGISTRIES)}"
         )
     number = os.environ.get("MLFLOW_EXPERIMENT_ID") or None
-    folder = (file.parent if file else main) / "mlruns"
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or ("" if number else experiment)
-    return Store(uri, name, number, file, folder)
+    return Store(uri, name, number, file, (file.parent if file else main) / "mlruns")
 
 
-def complete_runs(store, results):
+def complete_runs(store, digests):
     """What a local store has of these results, where its artifacts are in place.
 
     Returns:
@@ -122,15 +105,13 @@ def complete_runs(store, results):
         that cannot be read this way: then MLflow has to be asked.
     """
     found = {}
-    if not _exists(store):
-        return found
     query = f"""
         SELECT runs.run_uuid, runs.experiment_id, runs.artifact_uri FROM experiments
         JOIN runs USING (experiment_id) JOIN tags USING (run_uuid)
         WHERE (:name = '' OR experiments.name = :name) AND (:number IS NULL OR experiment_id = :number)
         AND runs.lifecycle_stage = 'active' AND tags.key = '{RESULT}' AND tags.value = :digest"""
-    with suppress(sqlite3.Error), closing(sqlite3.connect(f"{store.file.as_uri()}?mode=ro", uri=True)) as database:
-        for digest in results:
+    with suppress(sqlite3.Error), _database(store, "ro") as database:
+        for digest in digests:
             asked = {"name": store.experiment, "number": store.number, "digest": digest}
             for run, number, artifacts in database.execute(query, asked):
                 tags = dict(database.execute("SELECT key, value FROM tags WHERE run_uuid = ?", (run,)))
@@ -150,20 +131,18 @@ def mend_moved(store):
 
     In one transaction, so that others see the old or the new. Nothing happens in another kind of store.
     """
-    if not _exists(store):
-        return
-    with suppress(sqlite3.Error), closing(sqlite3.connect(store.file, timeout=30)) as database, database:
-        for (old,) in database.execute(
-            "SELECT DISTINCT value FROM experiment_tags WHERE key = ?", (FOLDER,)
-        ).fetchall():
-            if old == str(store.folder):
-                continue
-            for table, column in LOCATIONS:
-                database.execute(
-                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column} || '/', 1, ?) = ?",
-                    (str(store.folder), len(old) + 1, len(old) + 1, f"{old}/"),
-                )
+    new = str(store.folder)
+    with suppress(sqlite3.Error), _database(store, "rw") as database, database:
+        moved = "SELECT DISTINCT value FROM experiment_tags WHERE key = ? AND value != ?"
+        for (old,) in database.execute(moved, (FOLDER, new)).fetchall():
+            for table, column in (location.split(".") for location in LOCATIONS.split()):
+                change = f"UPDATE {table} SET {column} = ?1 || substr({column}, ?2)"
+                where = f"WHERE substr({column} || '/', 1, ?2) = ?3"
+                database.execute(f"{change} {where}", (new, len(old) + 1, f"{old}/"))
 
 
-def _exists(store):
-    return store.file is not None and store.file.exists()
+def _database(store, mode):
+    """Of a local store; sqlite3.Error where there is none."""
+    if store.file is None:
+        raise sqlite3.OperationalError("no local store")
+    return closing(sqlite3.connect(f"{store.file.as_uri()}?mode={mode}", timeout=30, uri=True))
