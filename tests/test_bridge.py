@@ -526,6 +526,7 @@ def test_what_dvc_says_of_a_pipeline(ran):
         "deps": ["steps/step.py", "raw/stations.csv", "raw/photos", "params.yaml"],
         "outs": ["out/clean"],
         "params": ["params.yaml"],
+        "after": [],
     }
     report = asked["stages"]["report/dvc.yaml:sum-up"]
     assert (report["lock"], report["name"], report["wdir"]) == ("report/dvc.lock", "sum-up", "report")

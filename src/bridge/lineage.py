@@ -10,7 +10,7 @@ from bridge.errors import UserError
 from bridge.files import digest, main_checkout, read
 from bridge.results import named
 from bridge.settings import FILE
-from bridge.stages import params_of
+from bridge.stages import meeting, params_of
 from bridge.store import without_secrets
 
 
@@ -78,8 +78,8 @@ def _shown(root, commit, file):
 
 def load_lineage(pipeline, root):
     """See `Lineage`; the files that may be dirty are those that the stages start from."""
-    of_stages = [{*stage.params, *stage.deps} for stage in pipeline.stages.values()]
-    inputs = {path for paths in of_stages for path in paths if not pipeline.makers([path])}
+    used = {path for stage in pipeline.stages.values() for path in [*stage.params, *stage.deps]}
+    inputs = used - {*meeting(used, [out for of in pipeline.declared.values() for out in of["outs"]])}
     inputs |= {f"{path}.dvc" for path in inputs} | {*pipeline.files, FILE}  # Git knows what `dvc add` keeps by that
     present = [path for path in sorted(inputs) if (root / path).exists()]
     commit, refusal = _git(root, "rev-parse", "HEAD")

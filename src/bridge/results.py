@@ -9,7 +9,7 @@ from pathlib import Path
 from bridge.errors import UserError
 from bridge.files import digest, files_in, flat, is_picture, md5, read, read_table
 from bridge.settings import FILE, of_run
-from bridge.stages import meets, params_of
+from bridge.stages import meeting, params_of
 
 # What a stage depends on, but no data: the settings of the project, and code.
 NO_DATA = {"", *".py .ipynb .sh .r .jl .sql .toml .yaml .yml .lock .cfg .ini .md .txt".split()}
@@ -125,11 +125,6 @@ def named(keys, beginnings):
 def load_results(pipeline, settings, root):
     """The results of the pipeline: one for each item of the stages that mlflow.yaml names, or one of all stages.
 
-    Args:
-        pipeline: see `bridge.stages.Pipeline`.
-        settings: see `bridge.settings.load_settings`.
-        root: folder of the project.
-
     Raises:
         UserError: a stage has not run; or mlflow.yaml names stages or files that are not there.
     """
@@ -150,21 +145,22 @@ def _result(pipeline, names, run, settings, root):
     stages = [pipeline.stages[name] for name in names]
     deps = {path: hash for stage in stages for path, hash in stage.deps.items()}
     outs = {path: hash for stage in stages for path, hash in stage.outs.items()}
-    known = {**deps, **outs}
-    drawn = [path for path in outs if is_inside(path) and is_picture(root / path) and not meets(path, deps)]
+    known, needed, made = {**deps, **outs}, {*meeting(outs, deps)}, {*meeting(deps, outs)}
+    drawn = {path for path in outs if path not in needed and is_inside(path) and is_picture(root / path)}
     hashes = {path: hash for path, hash in outs.items() if path not in drawn}
-    pictures = {path: outs[path] for path in drawn}
-    params = params_of(stage for stage in stages if not stage.outs or stage.outs.keys() - pictures.keys())
+    pictures = {path: hash for path, hash in outs.items() if path in drawn}
+    params = params_of(stage for stage in stages if not stage.outs or stage.outs.keys() - drawn)
     by_name = named(params, settings["names"])
-    inputs = [path for path in sorted(deps) if _is_data(root, path) and not pipeline.makers([path])]
-    data, on = settings["data"] or inputs, settings["champion"].get("on", [])
-    outputs = [*settings["images"].values(), *(path for key, path in settings["model"].items() if key == "file")]
-    for path in [*data, *on, *outputs]:
-        if not meets(path, outs if path in outputs else known):
+    data = settings["data"] or [path for path in sorted(deps) if path not in made and _is_data(root, path)]
+    on, model = settings["champion"].get("on", []), settings["model"]
+    outputs = [*settings["images"].values(), *([model["file"]] if model else [])]
+    for paths, there in ([*data, *on], known), (outputs, outs):
+        for path in sorted({*paths} - {*meeting(paths, there)}):
             raise UserError(f"{FILE}: {path} is not a file of a stage upstream{run and f' of {run}'}")
-    for path in settings["model"].get("code", []):
+    for path in model.get("code", []):
         if not (root / path).is_dir():
             raise UserError(f"{FILE}: model.code: {path} is not a folder")
+    tables = meeting([path for path, *_ in pipeline.curves], hashes)
     return Result(
         run=run,
         root=root,
@@ -175,8 +171,8 @@ def _result(pipeline, names, run, settings, root):
         pictures=pictures,
         data={path: known.get(path) or md5(root / path) for path in data},
         compared_on=digest([known.get(path) or md5(root / path) for path in on]),
-        metric_files=[path for path in pipeline.metrics if meets(path, hashes)],
-        curves=[(path, x, settings["curves"].get(path, ys)) for path, x, ys in pipeline.curves if meets(path, hashes)],
+        metric_files=meeting(pipeline.metrics, hashes),
+        curves=[(path, x, settings["curves"].get(path, ys)) for path, x, ys in pipeline.curves if path in tables],
         digest=digest(
             {"run": run, "params": {f"{file}:{key}": v for (file, key), v in params.items()}, "hashes": hashes}
         ),

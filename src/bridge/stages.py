@@ -1,13 +1,13 @@
-"""What DVC knows of the stages: their parameters, files and hashes, out of dvc.lock.
+"""What DVC knows of the stages: their parameters, files and hashes, out of dvc.lock: enough to know a result by.
 
-That is enough to know a result by. How the stages hang together, and which outputs are metrics and
-plots, is in dvc.yaml, with its templates: DVC itself is asked. That takes half a second, so the
-answer is kept as long as the files that it comes from stay the same.
+How the stages hang together, and which outputs are metrics and plots, is in dvc.yaml, with its templates: DVC itself
+is asked. That takes half a second, so the answer is kept as long as the files that it comes from stay the same.
 """
 
 import json
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from bridge.errors import UserError
 from bridge.files import digest, flat, main_checkout, md5, read, replacing
 
 RECEIPT = "mlruns/receipt.json"  # the output of our own stage
-MEMO = ".dvc/tmp/bridge.json"
+MEMO = ".dvc/tmp/bridge.stages.json"
 
 
 @dataclass(frozen=True)
@@ -28,17 +28,14 @@ class Stage:
 
 
 class Pipeline:
-    """The stages of the project but our own, by name, in the order of dvc.yaml.
+    """The stages of the project but our own, by name, in the order of dvc.yaml; UserError if DVC cannot read a file.
 
     files: each dvc.yaml, and what its templates take values from.
-    declared: what dvc.yaml says of each: lock (file), name, wdir, deps, outs, params (files).
+    declared: what dvc.yaml says of each: lock (file), name, wdir, deps, outs, params (files), after (names of stages).
     stages: of those that have run, a `Stage`.
     upstream: names of those that our own stage depends on, directly or not; of all without one.
     metrics: paths of the metrics files.
     curves: of the tables that are plots, path, name of the column x, names of the columns y (all if empty).
-
-    Raises:
-        UserError: a file of DVC's cannot be read.
     """
 
     def __init__(self, root):
@@ -46,49 +43,40 @@ class Pipeline:
         self.files, self.declared = asked["watched"], asked["stages"]
         self.metrics, self.curves = asked["metrics"], asked["curves"]
         own = [self.declared.pop(name) for name, of in [*self.declared.items()] if RECEIPT in of["outs"]]
-        self._outs = {out: name for name, of in self.declared.items() for out in of["outs"]}
-        self._inside = {}
-        for out, name in self._outs.items():
-            for place in _places(out):
-                self._inside.setdefault(place, []).append(name)
         self.stages = self.locked(lambda file: (root / file).read_text("utf-8") if (root / file).exists() else "")
-        self.upstream = self.trace(self.makers(own[0]["deps"]) if own else self.declared)
+        self.upstream = self.trace(own[0]["after"] if own else self.declared)
 
     def locked(self, text_of):
         """The stages as dvc.lock has them, by name; text_of(path) gives what a dvc.lock holds."""
-        locks = {file: _locked(file, text_of(file)) for file in {of["lock"] for of in self.declared.values()}}
-        found = {}
+        locks, found = {}, {}
         for name, of in self.declared.items():
-            if entry := locks[of["lock"]].get(of["name"]):
-                try:
+            file = of["lock"]
+            try:
+                if file not in locks:
+                    locks[file] = (read(Path(file), text_of(file) or "") or {}).get("stages") or {}
+                if entry := locks[file].get(of["name"]):
                     found[name] = _stage(of["wdir"], entry)
-                except (AttributeError, LookupError, TypeError):
-                    raise _broken(of["lock"]) from None
+            except (AttributeError, LookupError, TypeError):
+                advice = "delete it and run dvc repro, which makes it anew from the cache"
+                raise UserError(f"cannot use {file}: {advice}") from None
         return found
-
-    def makers(self, paths):
-        """The stages that write one of these paths, something in it, or the folder that it lies in."""
-        inside = [name for path in paths for name in self._inside.get(path, ())]
-        around = [self._outs[place] for path in paths for place in _places(path) if place in self._outs]
-        return {*inside, *around}
 
     def trace(self, names):
         """The stages of these names, and all upstream of them."""
-        found, todo = set(), list(names)
+        found, todo = set(), [*names]
         while todo:
-            if (name := todo.pop()) not in found:
+            name = todo.pop()
+            if name in self.declared and name not in found:
                 found.add(name)
-                todo.extend(self.makers(self.declared[name]["deps"]))
+                todo += self.declared[name]["after"]
         return [name for name in self.declared if name in found]
 
     def check(self, names, root):
-        """Makes sure that these stages ran one after the other, with the parameters that are there now.
-
-        Raises:
-            UserError: a parameter was changed since, or a stage has not run since.
-        """
+        """UserError unless these stages ran one after the other, with the parameters that are there now."""
         files = {file for name in names for file in self.stages[name].params}
         now = {file: flat(read(root / file)) for file in files if not file.endswith(".py")}
+        outs = {path: hash for name in names for path, hash in self.stages[name].outs.items()}
+        made = {*meeting([dep for name in names for dep in self.stages[name].deps], outs)}
         for name in names:
             for file, used in self.stages[name].params.items():
                 for key in used if file in now else ():
@@ -98,15 +86,15 @@ class Pipeline:
                             f"{file}: {key} is {given}, but the results were made with {used[key]}:"
                             f" run dvc repro, or, if {name} is frozen, dvc unfreeze it first"
                         )
-            for dep, used in self.stages[name].deps.items():
-                for maker in self.makers([dep]):  # of all of it, or of a part
-                    if used != (self.stages[maker].outs.get(dep) or md5(root / dep) or used):
-                        raise UserError(f"{dep} is newer than what was made from it: run dvc repro")
+            for dep, used in self.stages[name].deps.items():  # of all of an output, or of a part
+                if dep in made and used != (outs.get(dep) or md5(root / dep) or used):
+                    raise UserError(f"{dep} is newer than what was made from it: run dvc repro")
 
 
-def meets(path, others):
-    """Whether a path is one of the others, lies in one of them, or holds one of them."""
-    return any(path in _places(other) or other in _places(path) for other in others)
+def meeting(paths, others):
+    """Those of the paths that are one of the others, lie in one of them, or hold one of them."""
+    others, around = {*others}, {place for other in others for place in _places(other)}
+    return [path for path in paths if path in around or not others.isdisjoint(_places(path))]
 
 
 def _places(path):
@@ -120,33 +108,18 @@ def params_of(stages):
     return {(file, key): v for stage in stages for file, values in stage.params.items() for key, v in values.items()}
 
 
-def _hash(entry):
-    return entry.get("md5") or entry.get("etag") or entry.get("checksum")
-
-
 def _placed(wdir, path):
     """A path that is relative to a stage's folder, relative to the project."""
     return path if "://" in path else os.path.normpath(os.path.join(wdir, path)).replace(os.sep, "/")
 
 
 def _stage(wdir, entry):
-    params, (deps, outs) = entry.get("params", {}), (entry.get(kind, []) for kind in ("deps", "outs"))
-    return Stage(
-        {_placed(wdir, file): flat(values) for file, values in params.items()},
-        *({_placed(wdir, part["path"]): _hash(part) for part in parts} for parts in (deps, outs)),
-    )
+    def hashes(kind):
+        parts = {_placed(wdir, part["path"]): part for part in entry.get(kind, [])}
+        return {path: part.get("md5") or part.get("etag") or part.get("checksum") for path, part in parts.items()}
 
-
-def _locked(file, text):
-    content = read(Path(file), text) or {}
-    stages = (content.get("stages") or {}) if isinstance(content, dict) else None
-    if not isinstance(stages, dict):
-        raise _broken(file)
-    return stages
-
-
-def _broken(file):
-    return UserError(f"cannot use {file}: delete it and run dvc repro, which makes it anew from the cache")
+    params = {_placed(wdir, file): flat(values) for file, values in entry.get("params", {}).items()}
+    return Stage(params, hashes("deps"), hashes("outs"))
 
 
 def _declared(root):
@@ -156,12 +129,10 @@ def _declared(root):
     def key(watched):
         return digest({file: md5(root / file) for file in watched})
 
-    try:
+    with suppress(OSError, ValueError, LookupError, TypeError):
         kept = json.loads(memo.read_text())
         if kept["key"] == key(kept["watched"]):
             return kept
-    except (OSError, ValueError, LookupError, TypeError):
-        pass
     asked = _ask_dvc(root)
     with replacing(memo) as temporary:
         temporary.write_text(json.dumps(asked | {"key": key(asked["watched"])}))
@@ -180,31 +151,32 @@ def _ask_dvc(root):
     def placed(path):
         return os.path.relpath(path, root).replace(os.sep, "/")
 
-    files, stages, metrics, curves, watched = {}, {}, [], [], set()
+    stages, metrics, curves = {}, [], []
     try:
-        for stage in Repo(str(root)).index.stages:
-            if not stage.path_in_repo.endswith("dvc.yaml"):  # one of `dvc add`
-                continue
-            file = stage.path_in_repo
-            files[file] = stage.dvcfile
+        graph = Repo(str(root)).index.graph
+        ours = [stage for stage in graph if stage.path_in_repo.endswith("dvc.yaml")]  # not those of `dvc add`
+        names = {stage: f"{stage.path_in_repo}:{stage.name}".removeprefix("dvc.yaml:") for stage in ours}
+        for stage, name in names.items():
             outs = {placed(out.fs_path): out for out in stage.outs}
-            stages[stage.name if file == "dvc.yaml" else f"{file}:{stage.name}"] = {
-                "lock": file.removesuffix("yaml") + "lock",
+            stages[name] = {
+                "lock": stage.path_in_repo.removesuffix("yaml") + "lock",
                 "name": stage.name,
                 "wdir": placed(stage.wdir),
                 "deps": [dep.def_path if "://" in dep.def_path else placed(dep.fs_path) for dep in stage.deps],
                 "outs": [*outs],
                 "params": [placed(dep.fs_path) for dep in stage.params],
+                "after": [names[maker] for maker in graph.successors(stage) if maker in names],
             }
             metrics += [path for path, out in outs.items() if out.metric]
             curves += [table for path, out in outs.items() if out.plot for table in _tables(path, out.plot, ".")]
+        files = {stage.path_in_repo: stage.dvcfile for stage in ours}
+        watched = {*files}
         for file, dvcfile in files.items():
             folder = os.path.dirname(file)
             metrics += [_placed(folder, path) for path in dvcfile.metrics]  # what stands beside the stages
             for plot in dvcfile.plots:
                 for path, of in plot.items() if isinstance(plot, dict) else ():
                     curves += _tables(path, of, folder)
-            watched.add(file)
             if re.search(r"\$\{(?!item|key)", (root / file).read_text("utf-8")):
                 watched |= {placed(path) for path in dvcfile.resolver.context.imports}
     except DvcException as error:
