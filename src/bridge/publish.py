@@ -14,6 +14,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the defaults wait for minutes
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")  # or a model gets the lock file of the whole project
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 import colorsys
@@ -39,6 +40,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, 
 from mlflow.models import Model, ModelSignature
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.types import Schema, TensorSpec
+from PIL import Image
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -56,11 +58,6 @@ ORDER = "bridge.order"  # tag of a run: how many were published before it
 def publish(results, lineage, store):
     """Publishes what the store does not have yet.
 
-    Args:
-        results: see `bridge.results.Result`.
-        lineage: see `bridge.lineage.Lineage`.
-        store: see `bridge.store.Store`.
-
     Returns:
         By digest, a dict: run_id, experiment_id, new.
 
@@ -73,7 +70,9 @@ def publish(results, lineage, store):
         mlflow.set_tracking_uri(store.uri)  # the client is not enough: models:/ is looked up here
         client = MlflowClient(store.uri)
         experiment = _experiment(client, store)
-        order = itertools.count(_published(client, experiment.experiment_id))
+        # How many runs were published, as far as the last one knows: the order of colours, and no more.
+        last = client.search_runs([experiment.experiment_id], max_results=1, order_by=["attributes.start_time DESC"])
+        order = itertools.count(1 + int(last[0].data.tags.get(ORDER, 0)) if last else 0)
 
         def one(result):
             return result.digest, _publish(client, store, experiment, result, lineage, order)
@@ -82,13 +81,11 @@ def publish(results, lineage, store):
             return dict(pool.map(one, results))
     except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
         reason = " ".join(store.told(str(error)).split())[:300]
-        command = f"python {os.path.relpath(Path(__file__).parent, lineage.root)}"
-        advice = f"{command} publishes it."
+        advice = f"python {os.path.relpath(Path(__file__).parent, lineage.root)} publishes it"
         if "file is not a database" in reason or "database disk image is malformed" in reason:
-            advice = f"move {store.file} away, and {command} publishes it anew."
-        raise UserError(
-            f"cannot publish to {store.public}: {reason}\nNothing that was computed is lost; {advice}"
-        ) from None
+            advice = f"move {store.file} away, and {advice} anew"
+        reason += f"\nNothing that was computed is lost; {advice}."
+        raise UserError(f"cannot publish to {store.public}: {reason}") from None
 
 
 def _create_database(store):
@@ -103,17 +100,16 @@ def _create_database(store):
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("PRAGMA journal_mode = MEMORY")  # no file of its own, that a kill would leave behind
 
-    if store.file.exists():
-        return
     with _locked(store, "database"):
-        if not store.file.exists():
-            event.listen(Engine, "connect", hurry)
-            with replacing(store.file) as temporary, chdir(store.file.parent):
-                temporary.touch()  # where no file can be made, MLflow tries for minutes
-                MlflowClient(f"sqlite:///{temporary}").search_experiments()
-                with open(temporary, "rb+") as made:
-                    os.fsync(made.fileno())
-            event.remove(Engine, "connect", hurry)
+        if store.file.exists():
+            return
+        event.listen(Engine, "connect", hurry)
+        with replacing(store.file) as temporary, chdir(store.file.parent):
+            temporary.touch()  # where no file can be made, MLflow tries for minutes
+            MlflowClient(f"sqlite:///{temporary}").search_experiments()
+            with open(temporary, "rb+") as made:
+                os.fsync(made.fileno())
+        event.remove(Engine, "connect", hurry)
 
 
 def _locked(store, what):
@@ -177,51 +173,34 @@ def _experiment(client, store):
                 f" {store.experiment} as MLFLOW_EXPERIMENT_NAME says: unset one of them"
             )
     elif not (found := client.get_experiment_by_name(store.experiment)):
-        where = {}
-        if not store.served:  # an explicit location: MLflow's default is in the working directory
-            where = {
-                "artifact_location": str(store.folder / _registry(store.experiment)),
-                "tags": {FOLDER: str(store.folder)},
-            }
-        _first(lambda: client.create_experiment(store.experiment, **where))
+        folder = str(store.folder)  # said, because MLflow's default is in the working directory
+        where = {"artifact_location": f"{folder}/{_registry(store.experiment)}", "tags": {FOLDER: folder}}
+        _first(lambda: client.create_experiment(store.experiment, **({} if store.served else where)))
         found = client.get_experiment_by_name(store.experiment)
     if found.lifecycle_stage != "active":
         raise UserError(f"the experiment {found.name} was deleted in MLflow: restore it, or set MLFLOW_EXPERIMENT_NAME")
     return found
 
 
-def _published(client, number):
-    """How many runs were published, as far as the last one knows: the order of colours, and no more."""
-    last = client.search_runs([number], max_results=1, order_by=["attributes.start_time DESC"])
-    return 1 + int(last[0].data.tags.get(ORDER, 0)) if last else 0
-
-
 def _publish(client, store, experiment, result, lineage, order):
-    registry = _registry(experiment.name)
+    registry, number = _registry(experiment.name), experiment.experiment_id
     with _alone(client, store, registry, result.digest):
-        run, fresh = _find_or_create(client, experiment.experiment_id, result, lineage, order)
-        run_id, start, tags = run.info.run_id, run.info.start_time, run.data.tags
-        new = COMPLETE not in tags
-        lost = not artifacts_there(run.info.artifact_uri)
+        run, fresh = _find_or_create(client, number, result, lineage, order)
+        run_id, tags = run.info.run_id, run.data.tags
+        new, lost = COMPLETE not in tags, not artifacts_there(run.info.artifact_uri)
         metrics, curves = result.numbers()
         model = None
         if result.settings["model"] and (new or lost):
             model = _log_model(client, store, run, fresh, result)
         if new:
-            _log_values(client, run_id, start, result, metrics, curves, model)
-            context = [InputTag("mlflow.data.context", "training")]
-            inputs = [DatasetInput(dataset, context) for dataset in _datasets(result)]
-            try:
-                client.log_inputs(run_id, inputs)
-            except MlflowException:  # another result made the same data set at the same moment: now it is there
-                client.log_inputs(run_id, inputs)
+            _log_values(client, run, result, metrics, curves, model)
         if lost or tags.get(PICTURES) != result.pictures_digest:
             repository = get_artifact_repository(run.info.artifact_uri)
             if not fresh:
                 client.set_tag(run_id, PICTURES, "")  # from here to the end they are old and new
             if not fresh and not lost:  # frames of moments that are no longer drawn would stay
                 repository.delete_artifacts("images")
-            _log_files(store, repository, start, result)
+            _log_files(store, repository, run.info.start_time, result)
         if new and model and result.settings["champion"]:
             _crown(client, store, registry, run, model, result, metrics, lineage)
         names = tags.get(EXPERIMENTS, "").split()
@@ -233,7 +212,7 @@ def _publish(client, store, experiment, result, lineage, order):
         if new:
             client.set_terminated(run_id, "FINISHED")
         client.log_batch(run_id, tags=[RunTag(key, value) for key, value in {**done, COMPLETE: "true"}.items()])
-    return {"run_id": run_id, "experiment_id": experiment.experiment_id, "new": new}
+    return {"run_id": run_id, "experiment_id": number, "new": new}
 
 
 def _find_or_create(client, number, result, lineage, order):
@@ -268,87 +247,72 @@ def _upload(store, repository, folder):
         repository.log_artifacts(str(folder))
         return
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    parents = [path.parent.relative_to(folder).as_posix() for path in files]
+    parents = [os.path.dirname(path.relative_to(folder)) for path in files]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(lambda path, parent: repository.log_artifact(str(path), parent.strip(".")), files, parents))
+        list(pool.map(repository.log_artifact, map(str, files), parents))
 
 
 def _log_model(client, store, run, fresh, result):
     """The trained model as MLflow loads it, once: one that is there was left by a publisher that died."""
     number, run_id = run.info.experiment_id, run.info.run_id
     models = [] if fresh else client.search_logged_models([number], f"source_run_id = '{run_id}'")
-    params = {key: str(value) for key, value in result.params.items()}
-    model = (
-        models[0]
-        if models
-        else client.create_logged_model(
-            number, result.run or "model", run_id, {"mlflow.note.content": f"Of the run {run.info.run_name}"}, params
-        )
-    )
+    if not models:
+        params = {key: str(value) for key, value in result.params.items()}
+        tags = {"mlflow.note.content": f"Of the run {run.info.run_name}"}
+        models = [client.create_logged_model(number, result.run or "model", run_id, tags, params)]
+    place, name = models[0].artifact_location, models[0].model_id
     with tempfile.TemporaryDirectory() as folder:
-        _write_model(Path(folder), model, run_id, result)
-        _upload(store, get_artifact_repository(model.artifact_location), Path(folder))
-    client.finalize_logged_model(model.model_id, "READY")
+        _write_model(folder, Model(place, run_id, model_uuid=name, model_id=name), result)
+        _upload(store, get_artifact_repository(place), Path(folder))
+    client.finalize_logged_model(name, "READY")
     if fresh or not (run.outputs and run.outputs.model_outputs):
-        client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
-    return model.model_id
+        client.log_outputs(run_id, [LoggedModelOutput(name, step=0)])
+    return name
 
 
-def _write_model(folder, model, run_id, result):
-    """A model in MLflow's format; `mlflow.pyfunc.save_model` first looks through all packages, for half a second."""
-    settings, python = result.settings["model"], platform.python_version()
-    described = Model(model.artifact_location, run_id, model_uuid=model.model_id, model_id=model.model_id)
-    if settings.keys() >= {"inputs", "outputs"}:
-        try:
+def _write_model(folder, model, result):
+    """A model in MLflow's format, of what mlflow.yaml says."""
+    settings = result.settings["model"]
+    try:
+        example = np.array(settings["example"]) if settings.get("example") else None
+        if settings.keys() >= {"inputs", "outputs"}:
             pairs = [(np.dtype(kind), tuple(shape)) for kind, shape in (settings["inputs"], settings["outputs"])]
-        except (TypeError, ValueError) as error:
-            raise UserError(f"mlflow.yaml: model.inputs and model.outputs must be [type, shape]: {error}") from None
-        described.signature = ModelSignature(*(Schema([TensorSpec(*pair)]) for pair in pairs))
-    if example := settings.get("example"):
-        names = {"artifact_path": "input_example.json", "serving_input_path": "serving_input_example.json"}
-        described.saved_input_example_info = {**names, "type": "ndarray"}
-        (folder / names["artifact_path"]).write_text(json.dumps(example))
-        (folder / names["serving_input_path"]).write_text(json.dumps({"inputs": example}))
-    file = result.root / settings["file"]
-    (folder / "data").mkdir()
-    (shutil.copytree if file.is_dir() else shutil.copy)(file, folder / "data" / file.name)
-    for path in settings.get("code", ()):
-        target = folder / "code" / Path(path).name
-        shutil.copytree(result.root / path, target, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "requirements.txt").write_text(f"mlflow=={mlflow.__version__}\nnumpy=={np.__version__}\n")
-    (folder / "python_env.yaml").write_text(f"python: {python}\ndependencies:\n- -r requirements.txt\n")
-    described.add_flavor(
-        "python_function",
+            model.signature = ModelSignature(*(Schema([TensorSpec(*pair)]) for pair in pairs))
+    except (TypeError, ValueError) as error:
+        told = f"model.inputs and model.outputs must be [type, shape], model.example an array: {error}"
+        raise UserError(f"mlflow.yaml: {told}") from None
+    needed = [f"mlflow=={mlflow.__version__}", f"numpy=={np.__version__}"]
+    mlflow.pyfunc.save_model(
+        folder,
+        mlflow_model=model,
         loader_module=settings["loader"],
-        python_version=python,
-        data=f"data/{file.name}",
-        code="code" if settings.get("code") else None,
-        env={"virtualenv": "python_env.yaml"},
-        config=settings.get("config"),
+        data_path=str(result.root / settings["file"]),
+        code_paths=[str(result.root / path) for path in settings.get("code", ())] or None,
+        # Given as pip_requirements, it looks through all packages for conflicts, for half a second.
+        conda_env={"dependencies": [f"python={platform.python_version()}", "pip", {"pip": needed}]},
+        input_example=example,
+        model_config=settings.get("config"),
     )
-    described.save(str(folder / "MLmodel"))
 
 
-def _datasets(result):
-    return [
-        Dataset(Path(path).stem, (hash or "")[:36], "local", json.dumps({"uri": path}))
-        for path, hash in result.data.items()
-    ]
-
-
-def _log_values(client, run_id, start, result, metrics, curves, model):
-    """Parameters, the curves by step, and the final values at step 0, where they become bars."""
+def _log_values(client, run, result, metrics, curves, model):
+    """Parameters, the data set, the curves by step, and the final values at step 0, where they become bars."""
+    run_id, start = run.info.run_id, run.info.start_time
     params = [Param(key[:250], str(value)[:6000]) for key, value in result.params.items()]
-    on = {}
-    for data in _datasets(result)[:1]:
-        on = {"dataset_name": data.name, "dataset_digest": data.digest}
+    named = [(Path(path).stem, (hash or "")[:36], path) for path, hash in result.data.items()]
+    data = [Dataset(name, hash, "local", json.dumps({"uri": path})) for name, hash, path in named]
+    on = {"dataset_name": data[0].name, "dataset_digest": data[0].digest} if data else {}
     points = [Metric(key, value, start, 0, model_id=model, **on) for key, value in metrics.items()]
     for key, values in curves.items():
         points += [Metric(key, value, start + step, step) for step, value in values.items()]
-    for begin in range(0, max(len(points), 1), 900):  # a batch has room for 1000 values, these and the parameters
-        client.log_batch(run_id, points[begin : begin + 900], params[begin // 9 : begin // 9 + 100])
-    for begin in range(len(points) // 9 + 100, len(params), 100):
-        client.log_batch(run_id, params=params[begin : begin + 100])
+    # A batch has room for 1000 values, these and the parameters.
+    for batch in range(max(-(-len(points) // 900), -(-len(params) // 100))):
+        client.log_batch(run_id, points[900 * batch :][:900], params[100 * batch :][:100])
+    inputs = [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")]) for dataset in data]
+    try:
+        client.log_inputs(run_id, inputs)
+    except MlflowException:  # another result made the same data set at the same moment: now it is there
+        client.log_inputs(run_id, inputs)
 
 
 def _log_files(store, repository, start, result):
@@ -364,8 +328,6 @@ def _log_files(store, repository, start, result):
             place.parent.mkdir(parents=True, exist_ok=True)
             (shutil.copytree if (result.root / path).is_dir() else shutil.copy)(result.root / path, place)
         for key, step, file in result.images():
-            from PIL import Image
-
             (folder / "images").mkdir(exist_ok=True)
             name = f"{folder}/images/{key}+step+{step}+timestamp+{start + step}+{unique}"
             with Image.open(file) as image:
@@ -380,10 +342,11 @@ def _crown(client, store, registry, run, model, result, metrics, lineage):
     The best on some data has the alias champion-DATA; the alias champion is that of the data of the
     committed pipeline. So results on other data never meet.
     """
-    metric, data = result.settings["champion"]["metric"], result.compared_on
+    metric, data, run_id = result.settings["champion"]["metric"], result.compared_on, run.info.run_id
     if metric not in metrics:
         raise UserError(f"mlflow.yaml: champion.metric is {metric}, but the metrics are {', '.join(metrics)}")
-    if math.isnan(metrics[metric]):  # no number is above it
+    value = metrics[metric]
+    if math.isnan(value):  # no number is above it
         return
     own, committed = (f"champion-{of[:8]}" for of in (data, lineage.committed_data(result) or data))
 
@@ -391,11 +354,13 @@ def _crown(client, store, registry, run, model, result, metrics, lineage):
         """Those that are there, and whether this model is the best on its data."""
         _first(lambda: client.create_registered_model(registry))
         there = client.get_registered_model(registry).aliases
-        if own not in there:
-            return there, True
-        best = client.get_model_version(registry, there[own])
-        better = metrics[metric] > float(best.tags.get(metric, "-inf"))
-        return there, better or not _is_active(client, best.run_id)
+        if own in there:
+            best = client.get_model_version(registry, there[own])
+            if value <= float(best.tags.get(metric, "-inf")):
+                with suppress(MlflowException):  # its run is gone
+                    if client.get_run(best.run_id).info.lifecycle_stage == "active":
+                        return there, False
+        return there, True
 
     there, best = aliases()
     if not best and there.get("champion") == there.get(committed, there.get("champion")):
@@ -403,31 +368,15 @@ def _crown(client, store, registry, run, model, result, metrics, lineage):
     with _alone(client, store, registry, digest("champion")):
         there, best = aliases()
         if best:
-            found = client.search_model_versions(f"run_id = '{run.info.run_id}'")
-            version = (
-                found[0]
-                if found
-                else client.create_model_version(
-                    registry,
-                    f"models:/{model}",
-                    run.info.run_id,
-                    {metric: repr(metrics[metric]), "data": data},
-                    description=f"{metric} {metrics[metric]:.4g}: {run.info.run_name}",
-                    await_creation_for=0,
-                    model_id=model,
-                )
-            )
-            linked = {"mlflow.modelVersions": json.dumps([{"name": registry, "version": version.version}])}
+            versions = client.search_model_versions(f"run_id = '{run_id}'")
+            if not versions:
+                said = {"tags": {metric: repr(value), "data": data}, "await_creation_for": 0, "model_id": model}
+                said["description"] = f"{metric} {value:.4g}: {run.info.run_name}"
+                versions = [client.create_model_version(registry, f"models:/{model}", run_id, **said)]
+            there[own] = versions[0].version
+            linked = {"mlflow.modelVersions": json.dumps([{"name": registry, "version": there[own]}])}
             client.set_logged_model_tags(model, linked)  # or the model's page says that it is not registered
-            there[own] = version.version
-            client.set_registered_model_alias(registry, own, version.version)
+            client.set_registered_model_alias(registry, own, there[own])
         target = there.get(committed) or there.get("champion") or there[own]
         if there.get("champion") != target:
             client.set_registered_model_alias(registry, "champion", target)
-
-
-def _is_active(client, run_id):
-    """Whether a run is there, and was not deleted in MLflow."""
-    with suppress(MlflowException):
-        return client.get_run(run_id).info.lifecycle_stage == "active"
-    return False
