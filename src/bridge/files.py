@@ -28,11 +28,7 @@ def project_root():
 
 
 def main_checkout(root):
-    """The checkout that the user works in.
-
-    `dvc exp run --temp` and the queue run in throw-away ones below its `.dvc/tmp/exps`; what
-    has to outlive those belongs to the main one.
-    """
+    """The checkout that the user works in: DVC runs experiments in throw-away ones, below its `.dvc/tmp/exps`."""
     for folder in root.parents:
         if folder.parts[-3:] == (".dvc", "tmp", "exps"):
             return folder.parents[2]
@@ -80,11 +76,7 @@ def _ignored(folder):
 
 
 def read(path, text=None):
-    """What a JSON, YAML or TOML file holds, read as DVC reads it (YAML 1.2).
-
-    Raises:
-        UserError: it is missing or broken.
-    """
+    """What a JSON, YAML or TOML file holds, read as DVC reads it (YAML 1.2); UserError if it is missing or broken."""
     try:
         text = path.read_text(encoding="utf-8") if text is None else text
         if path.suffix == ".toml":

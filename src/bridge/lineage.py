@@ -3,6 +3,7 @@
 import getpass
 import os
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,23 +17,21 @@ from bridge.store import without_secrets
 
 @dataclass(frozen=True)
 class Lineage:
-    """Of what is in the checkout now.
-
-    commit: of Git; None where Git does not say it.
-    dirty: true, false, or unknown where Git does not answer: not knowing is not the same as clean.
-    refusal: what Git says instead of an answer.
-    experiment: name of the DVC experiment; None outside of `dvc exp run`.
-    committed: the stages that have run, as the commit's dvc.lock has them, by name.
-    """
+    """Of what is in the checkout now."""
 
     root: Path
-    commit: str | None
-    dirty: str
-    refusal: str
-    experiment: str | None
+    commit: str | None  # of Git; None where Git does not say it
+    dirty: str  # true, false, or unknown where Git does not answer: not knowing is not the same as clean
+    refusal: str  # what Git says instead of an answer
+    experiment: str | None  # name of the DVC experiment; None outside of `dvc exp run`
     source: str
     user: str
-    committed: dict = field(default_factory=dict)
+    committed: dict = field(default_factory=dict)  # the stages that have run, as the commit's dvc.lock has them
+
+    @property
+    def _known(self):
+        """Hashes, by path, that the commit's dvc.lock has."""
+        return {path: hash for of in self.committed.values() for path, hash in {**of.deps, **of.outs}.items()}
 
     def changed(self, result):
         """Parameters of the result that are not as in the commit: by name, (value, committed value)."""
@@ -42,22 +41,20 @@ class Lineage:
 
     def has(self, result):
         """Whether the commit's dvc.lock has this very result."""
-        known = {path: hash for of in self.committed.values() for path, hash in {**of.deps, **of.outs}.items()}
-        return {**result.data, **result.hashes}.items() <= known.items() and not self.changed(result)
+        return {**result.data, **result.hashes}.items() <= self._known.items() and not self.changed(result)
 
     def committed_metrics(self, result):
         """Metrics of the commit that the result has too, by name; empty where they are not in Git."""
 
         def committed(path):
-            text = _shown(self.root, self.commit, path)
+            text = _git_show(self.root, self.commit, path)
             return read(Path(path), text) if text else {}
 
         return result.numbers(committed)[0]
 
     def committed_data(self, result):
         """As `Result.compared_on`, of the commit; None where dvc.lock was not committed."""
-        known = {path: hash for of in self.committed.values() for path, hash in {**of.deps, **of.outs}.items()}
-        on = result.settings["champion"]["on"]
+        known, on = self._known, result.settings["champion"]["on"]
         return digest([known[path] for path in on]) if known.keys() >= {*on} else None
 
 
@@ -67,11 +64,10 @@ def _git(root, *arguments):
         done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, errors="replace")
     except FileNotFoundError:
         return None, ""
-    complaint = " ".join(line for line in done.stderr.splitlines()[:1])
-    return (done.stdout.strip() if done.returncode == 0 else None), complaint
+    return (done.stdout.strip() if done.returncode == 0 else None), done.stderr.partition("\n")[0]
 
 
-def _shown(root, commit, file):
+def _git_show(root, commit, file):
     """What a file holds in the commit; None if it is not there."""
     return commit and _git(root, "show", f"{commit}:./{file}")[0]
 
@@ -84,36 +80,23 @@ def load_lineage(pipeline, root):
     present = [path for path in sorted(inputs) if (root / path).exists()]
     commit, refusal = _git(root, "rev-parse", "HEAD")
     changed, _ = _git(root, "status", "--porcelain", "--", *present)
-    commit = os.environ.get("DVC_EXP_BASELINE_REV") or commit
-    try:
-        committed = pipeline.locked(lambda file: _shown(root, commit, file))
-    except UserError:
-        committed = {}
     origin, _ = _git(root, "config", "--get", "remote.origin.url")
-    try:
+    commit = os.environ.get("DVC_EXP_BASELINE_REV") or commit
+    committed, user = {}, ""
+    with suppress(UserError):
+        committed = pipeline.locked(lambda file: _git_show(root, commit, file))
+    with suppress(OSError, KeyError):
         user = getpass.getuser()
-    except (OSError, KeyError):
-        user = ""
-    return Lineage(
-        root=root,
-        commit=commit,
-        dirty="unknown" if changed is None else str(bool(changed)).lower(),
-        refusal="" if "not a git repository" in refusal else refusal,
-        experiment=os.environ.get("DVC_EXP_NAME"),
-        source=without_secrets(origin) if origin and ":" in origin else main_checkout(root).name,
-        user=user,
-        committed=committed,
-    )
+    dirty = "unknown" if changed is None else str(bool(changed)).lower()
+    refusal = "" if "not a git repository" in refusal else refusal
+    source = without_secrets(origin) if origin and ":" in origin else main_checkout(root).name
+    return Lineage(root, commit, dirty, refusal, os.environ.get("DVC_EXP_NAME"), source, user, committed)
 
 
 def described(result, lineage, metrics, names):
-    """What a run says of itself, in Markdown: what it is, its numbers beside the commit's, how to get it back.
+    """What a run says of itself, in Markdown: what it is, its metrics beside the commit's, how to get it back.
 
-    Args:
-        result: see `bridge.results.Result`.
-        lineage: see `Lineage`.
-        metrics: of the result, by name.
-        names: of the DVC experiments that had it.
+    `names` are those of the DVC experiments that had it.
     """
     before, changed = lineage.committed_metrics(result), lineage.changed(result)
     commit = lineage.commit[:7] if lineage.commit else None
@@ -139,11 +122,12 @@ def _short(value):
 def run_name(result, lineage):
     """What differs from the commit comes first: a list cuts the end off."""
     changed = [f"{name}={_short(value)}" for name, (value, _) in lineage.changed(result).items()]
+    if len(changed) > 4:
+        changed[4:] = [f"and {len(changed) - 4} more"]
     if lineage.experiment:
         origin = lineage.experiment
     elif lineage.commit:
         origin = lineage.commit[:7] + ("" if lineage.dirty == "false" else f"-dirty-{result.digest[:4]}")
     else:
         origin = f"no-git-{result.digest[:4]}"
-    more = [f"and {len(changed) - 4} more"] if len(changed) > 4 else []
-    return " ".join([*changed[:4], *more, *([result.run] if result.run else []), origin])
+    return " ".join([*changed, *([result.run] if result.run else []), origin])

@@ -91,9 +91,8 @@ def publish(results, lineage, store):
 def _create_database(store):
     """Makes the tables of a new database, aside, and puts the whole file in place.
 
-    MLflow makes them in place, where two at once, or a kill half-way, leave a database
-    that never works again. It commits 70 times; that none of them waits for the disk
-    saves a second or more.
+    MLflow makes them in place, where two at once, or a kill half-way, leave a database that never works again. It
+    commits 70 times; that none of them waits for the disk saves a second or more.
     """
 
     def hurry(connection, _):
@@ -123,8 +122,8 @@ def _locked(store, what):
 def _alone(client, store, registry, what):
     """One publisher of `what` at a time, at a server too.
 
-    The name of a registered model is unique: whoever can create one of this name goes
-    ahead. The description says who that is. A publisher that was killed leaves it behind.
+    The name of a registered model is unique: whoever can create one of this name goes ahead. The description says
+    who that is. A publisher that was killed leaves it behind.
     """
     with _locked(store, what):
         if not store.served:
@@ -203,9 +202,7 @@ def _publish(client, store, experiment, result, lineage, order):
             _log_files(store, repository, run.info.start_time, result)
         if new and model and result.settings["champion"]:
             _crown(client, store, registry, run, model, result, metrics, lineage)
-        names = tags.get(EXPERIMENTS, "").split()
-        if lineage.experiment:
-            names = [*dict.fromkeys([lineage.experiment, *names])]
+        names = [*dict.fromkeys(f"{lineage.experiment or ''} {tags.get(EXPERIMENTS, '')}".split())]
         done = {PICTURES: result.pictures_digest, "mlflow.note.content": described(result, lineage, metrics, names)}
         if names:
             done[EXPERIMENTS] = " ".join(names)[:5000]
@@ -220,18 +217,13 @@ def _find_or_create(client, number, result, lineage, order):
     if runs := client.search_runs([number], f"tags.`{RESULT}` = '{result.digest}'"):
         return runs[0], False
     place = next(order)
-    tags = {
-        RESULT: result.digest,
-        ORDER: str(place),
-        **{f"dvc.md5.{path}"[:250]: str(hash) for path, hash in result.hashes.items()},
-        "git.dirty": lineage.dirty,
-        "mlflow.source.name": lineage.source,
-        "mlflow.source.type": "PROJECT",
-        "mlflow.user": lineage.user,
-        "mlflow.runColor": _color(place),
-        **({"mlflow.source.git.commit": lineage.commit} if lineage.commit else {}),
-        **({"mlflow.loggedImages": "true"} if result.settings["images"] else {}),
-    }
+    tags = {f"dvc.md5.{path}"[:250]: str(hash) for path, hash in result.hashes.items()}
+    tags |= {RESULT: result.digest, ORDER: str(place), "mlflow.runColor": _color(place), "git.dirty": lineage.dirty}
+    tags |= {"mlflow.source.name": lineage.source, "mlflow.source.type": "PROJECT", "mlflow.user": lineage.user}
+    if lineage.commit:
+        tags["mlflow.source.git.commit"] = lineage.commit
+    if result.settings["images"]:
+        tags["mlflow.loggedImages"] = "true"
     return client.create_run(number, tags=tags, run_name=run_name(result, lineage)), True
 
 
@@ -337,10 +329,9 @@ def _log_files(store, repository, start, result):
 
 
 def _crown(client, store, registry, run, model, result, metrics, lineage):
-    """Registers the model if it is the best on its data.
+    """Registers the model if it is the best on its data: results on other data never meet.
 
-    The best on some data has the alias champion-DATA; the alias champion is that of the data of the
-    committed pipeline. So results on other data never meet.
+    The best on some data has the alias champion-DATA; champion is that of the data of the committed pipeline.
     """
     metric, data, run_id = result.settings["champion"]["metric"], result.compared_on, run.info.run_id
     if metric not in metrics:

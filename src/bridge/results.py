@@ -19,8 +19,8 @@ NO_DATA = {"", *".py .ipynb .sh .r .jl .sql .toml .yaml .yml .lock .cfg .ini .md
 class Result:
     """One result, and where in the project it lies.
 
-    The digest is that of the result alone: new pictures of it (another resolution, say) belong to the run that
-    is there. So a stage that writes nothing but pictures has no part in it, nor do its parameters.
+    The digest is that of the result alone: new pictures of it (another resolution, say) belong to the run that is
+    there. So a stage that writes nothing but pictures has no part in it, nor do its parameters.
     """
 
     run: str  # the item of `foreach`; "" where the pipeline has one result
@@ -40,8 +40,7 @@ class Result:
     def numbers(self, content_of=None):
         """Metrics, a number each, and curves, each a dict of numbers by step: both by name.
 
-        Of the metrics files every number, of the tables the columns of numbers. content_of(path) may give what
-        a metrics file holds in a commit.
+        content_of(path) may give what a metrics file holds in a commit.
         """
         content_of = content_of or (lambda path: read(self.root / path))
         metrics, curves = {}, {}
@@ -151,6 +150,7 @@ def _result(pipeline, names, run, settings, root):
     pictures = {path: hash for path, hash in outs.items() if path in drawn}
     params = params_of(stage for stage in stages if not stage.outs or stage.outs.keys() - drawn)
     by_name = named(params, settings["names"])
+    shown = {"run": run, "params": {f"{file}:{key}": v for (file, key), v in params.items()}, "hashes": hashes}
     data = settings["data"] or [path for path in sorted(deps) if path not in made and _is_data(root, path)]
     on, model = settings["champion"].get("on", []), settings["model"]
     outputs = [*settings["images"].values(), *([model["file"]] if model else [])]
@@ -173,9 +173,7 @@ def _result(pipeline, names, run, settings, root):
         compared_on=digest([known.get(path) or md5(root / path) for path in on]),
         metric_files=meeting(pipeline.metrics, hashes),
         curves=[(path, x, settings["curves"].get(path, ys)) for path, x, ys in pipeline.curves if path in tables],
-        digest=digest(
-            {"run": run, "params": {f"{file}:{key}": v for (file, key), v in params.items()}, "hashes": hashes}
-        ),
+        digest=digest(shown),
         pictures_digest=digest(pictures),
     )
 
