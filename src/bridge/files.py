@@ -29,10 +29,8 @@ def project_root():
 
 def main_checkout(root):
     """The checkout that the user works in: DVC runs experiments in throw-away ones, below its `.dvc/tmp/exps`."""
-    for folder in root.parents:
-        if folder.parts[-3:] == (".dvc", "tmp", "exps"):
-            return folder.parents[2]
-    return root
+    found = (folder.parents[2] for folder in root.parents if folder.parts[-3:] == (".dvc", "tmp", "exps"))
+    return next(found, root)
 
 
 def md5(path):
@@ -77,13 +75,9 @@ def _ignored(folder):
 
 def read(path, text=None):
     """What a JSON, YAML or TOML file holds, read as DVC reads it (YAML 1.2); UserError if it is missing or broken."""
+    parse = {".toml": tomllib.loads, ".json": json.loads}.get(path.suffix, YAML(typ="safe").load)
     try:
-        text = path.read_text(encoding="utf-8") if text is None else text
-        if path.suffix == ".toml":
-            return tomllib.loads(text)
-        if path.suffix == ".json":
-            return json.loads(text)
-        return YAML(typ="safe").load(text)
+        return parse(path.read_text("utf-8") if text is None else text)
     except OSError as error:
         reason = error.strerror
     except (ValueError, YAMLError) as error:

@@ -77,9 +77,8 @@ def load_lineage(pipeline, root):
     used = {path for stage in pipeline.stages.values() for path in [*stage.params, *stage.deps]}
     inputs = used - {*meeting(used, [out for of in pipeline.declared.values() for out in of["outs"]])}
     inputs |= {f"{path}.dvc" for path in inputs} | {*pipeline.files, FILE}  # Git knows what `dvc add` keeps by that
-    present = [path for path in sorted(inputs) if (root / path).exists()]
     commit, refusal = _git(root, "rev-parse", "HEAD")
-    changed, _ = _git(root, "status", "--porcelain", "--", *present)
+    changed, _ = _git(root, "status", "--porcelain", "--", *sorted(inputs))
     origin, _ = _git(root, "config", "--get", "remote.origin.url")
     commit = os.environ.get("DVC_EXP_BASELINE_REV") or commit
     committed, user = {}, ""

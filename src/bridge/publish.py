@@ -1,9 +1,8 @@
 """Into MLflow: exactly one complete run for each distinct result.
 
-A run is found by the digest of the result it shows. One that is complete is left alone,
-one that is not is finished, and whatever is written twice is written with the same name,
-step and time, so that it is there once. Whoever publishes a result holds it alone; other
-results are published at the same time.
+A run is found by the digest of the result it shows. One that is complete is left alone, one that is not is finished,
+and whatever is written twice is written with the same name, step and time, so that it is there once. Whoever publishes
+a result holds it alone; other results are published at the same time.
 """
 
 import os
@@ -30,10 +29,12 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import chdir, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import mlflow
 import numpy as np
+import sqlalchemy
 from filelock import FileLock
 from mlflow import MlflowClient, MlflowException
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param, RunTag
@@ -41,9 +42,6 @@ from mlflow.models import Model, ModelSignature
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.types import Schema, TensorSpec
 from PIL import Image
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from bridge.errors import UserError
 from bridge.files import digest, replacing
@@ -56,10 +54,7 @@ ORDER = "bridge.order"  # tag of a run: how many were published before it
 
 
 def publish(results, lineage, store):
-    """Publishes what the store does not have yet.
-
-    Returns:
-        By digest, a dict: run_id, experiment_id, new.
+    """Publishes what the store does not have; by digest, a dict: run_id, experiment_id, new.
 
     Raises:
         UserError: the store is unreachable or refuses.
@@ -73,13 +68,10 @@ def publish(results, lineage, store):
         # How many runs were published, as far as the last one knows: the order of colours, and no more.
         last = client.search_runs([experiment.experiment_id], max_results=1, order_by=["attributes.start_time DESC"])
         order = itertools.count(1 + int(last[0].data.tags.get(ORDER, 0)) if last else 0)
-
-        def one(result):
-            return result.digest, _publish(client, store, experiment, result, lineage, order)
-
+        publish_one = partial(_publish, client, store, experiment, lineage, order)
         with ThreadPoolExecutor(AT_ONCE if store.served else 1) as pool:  # a server answers several at once
-            return dict(pool.map(one, results))
-    except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
+            return dict(pool.map(publish_one, results))
+    except (MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError, ImportError) as error:
         reason = " ".join(store.told(str(error)).split())[:300]
         advice = f"python {os.path.relpath(Path(__file__).parent, lineage.root)} publishes it"
         if "file is not a database" in reason or "database disk image is malformed" in reason:
@@ -102,13 +94,13 @@ def _create_database(store):
     with _locked(store, "database"):
         if store.file.exists():
             return
-        event.listen(Engine, "connect", hurry)
+        sqlalchemy.event.listen(sqlalchemy.Engine, "connect", hurry)
         with replacing(store.file) as temporary, chdir(store.file.parent):
             temporary.touch()  # where no file can be made, MLflow tries for minutes
             MlflowClient(f"sqlite:///{temporary}").search_experiments()
             with open(temporary, "rb+") as made:
                 os.fsync(made.fileno())
-        event.remove(Engine, "connect", hurry)
+        sqlalchemy.event.remove(sqlalchemy.Engine, "connect", hurry)
 
 
 def _locked(store, what):
@@ -167,10 +159,8 @@ def _experiment(client, store):
     if store.number:
         found = client.get_experiment(store.number)
         if store.experiment not in ("", found.name):
-            raise UserError(
-                f"MLFLOW_EXPERIMENT_ID {store.number} is the experiment {found.name}, and not"
-                f" {store.experiment} as MLFLOW_EXPERIMENT_NAME says: unset one of them"
-            )
+            told = f"MLFLOW_EXPERIMENT_ID {store.number} is the experiment {found.name}, and not {store.experiment}"
+            raise UserError(f"{told} as MLFLOW_EXPERIMENT_NAME says: unset one of them")
     elif not (found := client.get_experiment_by_name(store.experiment)):
         folder = str(store.folder)  # said, because MLflow's default is in the working directory
         where = {"artifact_location": f"{folder}/{_registry(store.experiment)}", "tags": {FOLDER: folder}}
@@ -181,7 +171,7 @@ def _experiment(client, store):
     return found
 
 
-def _publish(client, store, experiment, result, lineage, order):
+def _publish(client, store, experiment, lineage, order, result):
     registry, number = _registry(experiment.name), experiment.experiment_id
     with _alone(client, store, registry, result.digest):
         run, fresh = _find_or_create(client, number, result, lineage, order)
@@ -209,7 +199,7 @@ def _publish(client, store, experiment, result, lineage, order):
         if new:
             client.set_terminated(run_id, "FINISHED")
         client.log_batch(run_id, tags=[RunTag(key, value) for key, value in {**done, COMPLETE: "true"}.items()])
-    return {"run_id": run_id, "experiment_id": number, "new": new}
+    return result.digest, {"run_id": run_id, "experiment_id": number, "new": new}
 
 
 def _find_or_create(client, number, result, lineage, order):

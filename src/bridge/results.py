@@ -42,10 +42,9 @@ class Result:
 
         content_of(path) may give what a metrics file holds in a commit.
         """
-        content_of = content_of or (lambda path: read(self.root / path))
         metrics, curves = {}, {}
         for path in self.metric_files:
-            for key, value in flat(content_of(path)).items():
+            for key, value in flat(content_of(path) if content_of else read(self.root / path)).items():
                 if isinstance(value, int | float) and not isinstance(value, bool):
                     metrics[path, key] = float(value)
         for path, x, columns in self.curves:
@@ -84,10 +83,9 @@ class Result:
         """Raises UserError if a file is not what its stage wrote."""
         for path, locked in {**self.hashes, **self.pictures}.items():
             if locked and is_inside(path) and md5(self.root / path) != locked:
-                raise UserError(
-                    f"{path} is not what its stage wrote (dvc.lock): run dvc repro. If it says so again, the object"
-                    f" {locked[:2]}/{locked[2:]} of DVC's cache is spoiled: delete it"
-                )
+                spoiled = f"the object {locked[:2]}/{locked[2:]} of DVC's cache is spoiled: delete it"
+                told = f"{path} is not what its stage wrote (dvc.lock): run dvc repro. If it says so again, {spoiled}"
+                raise UserError(told)
 
 
 def is_inside(path):
@@ -122,7 +120,7 @@ def named(keys, beginnings):
 
 
 def load_results(pipeline, settings, root):
-    """The results of the pipeline: one for each item of the stages that mlflow.yaml names, or one of all stages.
+    """One for each item of the stages that mlflow.yaml names, or one of all stages.
 
     Raises:
         UserError: a stage has not run; or mlflow.yaml names stages or files that are not there.

@@ -46,11 +46,7 @@ class Settings(TypedDict, total=False):
 
 
 def load_settings(root):
-    """What mlflow.yaml in the folder says, with every key of `Settings`: empty where it says nothing.
-
-    Raises:
-        UserError: names the key, what was given, and what is allowed.
-    """
+    """What mlflow.yaml says, with every key of `Settings`; UserError names the key, what was given, what is allowed."""
     content = (read(root / FILE) if (root / FILE).exists() else None) or {}
     _check("", content, Settings)
     if "champion" in content and "model" not in content:

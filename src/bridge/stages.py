@@ -28,21 +28,16 @@ class Stage:
 
 
 class Pipeline:
-    """The stages of the project but our own, by name, in the order of dvc.yaml; UserError if DVC cannot read a file.
-
-    files: each dvc.yaml, and what its templates take values from.
-    declared: what dvc.yaml says of each: lock (file), name, wdir, deps, outs, params (files), after (names of stages).
-    stages: of those that have run, a `Stage`.
-    upstream: names of those that our own stage depends on, directly or not; of all without one.
-    metrics: paths of the metrics files.
-    curves: of the tables that are plots, path, name of the column x, names of the columns y (all if empty).
-    """
+    """The stages of the project but our own, by name, in the order of dvc.yaml; UserError if DVC cannot read a file."""
 
     def __init__(self, root):
         asked = _declared(root)
-        self.files, self.declared = asked["watched"], asked["stages"]
-        self.metrics, self.curves = asked["metrics"], asked["curves"]
+        self.files = asked["watched"]  # each dvc.yaml, and what its templates take values from
+        self.declared = asked["stages"]  # lock (file), name, wdir, deps, outs, params (files), after (names of stages)
+        self.metrics = asked["metrics"]  # paths of the files
+        self.curves = asked["curves"]  # of the tables that are plots, path, column x, columns y (all if empty)
         own = [self.declared.pop(name) for name, of in [*self.declared.items()] if RECEIPT in of["outs"]]
+        # Of those that have run, a `Stage`; and names of those that our own comes after, directly or not, or else all.
         self.stages = self.locked(lambda file: (root / file).read_text("utf-8") if (root / file).exists() else "")
         self.upstream = self.trace(own[0]["after"] if own else self.declared)
 
@@ -82,10 +77,8 @@ class Pipeline:
                 for key in used if file in now else ():
                     given = now[file].get(key)
                     if "[" not in key and given != used[key] and str(given) != str(used[key]):  # nan is not nan
-                        raise UserError(
-                            f"{file}: {key} is {given}, but the results were made with {used[key]}:"
-                            f" run dvc repro, or, if {name} is frozen, dvc unfreeze it first"
-                        )
+                        told = f"{file}: {key} is {given}, but the results were made with {used[key]}: run dvc repro"
+                        raise UserError(f"{told}, or, if {name} is frozen, dvc unfreeze it first")
             for dep, used in self.stages[name].deps.items():  # of all of an output, or of a part
                 if dep in made and used != (outs.get(dep) or md5(root / dep) or used):
                     raise UserError(f"{dep} is newer than what was made from it: run dvc repro")
@@ -140,11 +133,7 @@ def _declared(root):
 
 
 def _ask_dvc(root):
-    """By DVC's own index of the stages, which is no documented interface: a test pins it.
-
-    Returns:
-        A dict: watched (the files that the answer comes from), stages, metrics and curves as of `Pipeline`.
-    """
+    """What a `Pipeline` is made of, by DVC's index of the stages, which is no documented interface: a test pins it."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 

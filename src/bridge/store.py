@@ -1,7 +1,7 @@
 """Which store the runs go to, and what can be done in a local one without MLflow.
 
-MLflow's import takes a second; that there is nothing to publish is found out here. What
-is read and written are MLflow's own tables: the tests pin them to the locked version.
+MLflow's import takes a second; that there is nothing to publish is found out here. What is read and written are
+MLflow's own tables: the tests pin them to the locked version.
 """
 
 import os
@@ -68,15 +68,11 @@ def without_secrets(address):
 def configured_store(root, experiment):
     """The store that MLflow's own variables name: MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME, MLFLOW_EXPERIMENT_ID.
 
-    Without the first, and for a relative path, it lies at the root of the main checkout: a DVC experiment may
-    run in a throw-away one. `experiment` is the name where no variable says it.
-
-    Raises:
-        UserError: a variable says what cannot be used.
+    Without the first, and for a relative path, it lies at the root of the main checkout: a DVC experiment may run in a
+    throw-away one. `experiment` is the name where no variable says it. UserError if one says what cannot be used.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip() or "sqlite:///mlflow.db"
-    scheme, separator, rest = uri.partition(":")
-    uri = f"{scheme.lower()}{separator}{rest}"
+    uri = re.sub("^[^:]*", lambda scheme: scheme[0].lower(), uri)
     main, file = main_checkout(root), None
     if found := re.fullmatch(r"(sqlite(?:\+\w+)?):///?([^?]*)(\?.*)?", uri):
         kind, path, query = found.groups(default="")
@@ -88,21 +84,17 @@ def configured_store(root, experiment):
         uri = f"{kind}:///{file}{query}"
     registry = os.environ.get("MLFLOW_REGISTRY_URI", "").strip()
     if registry and re.split(r"[:+]", registry.lower())[0] not in REGISTRIES:
-        raise UserError(
-            f"MLFLOW_REGISTRY_URI is {without_secrets(registry)}, a registry that the aliases of a champion cannot be"
-            f" kept in: unset it, or name one of {', '.join(REGISTRIES)}"
-        )
+        told = f"MLFLOW_REGISTRY_URI is {without_secrets(registry)}, which cannot keep the aliases of a champion"
+        raise UserError(f"{told}: unset it, or name one of {', '.join(REGISTRIES)}")
     number = os.environ.get("MLFLOW_EXPERIMENT_ID") or None
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or ("" if number else experiment)
     return Store(uri, name, number, file, (file.parent if file else main) / "mlruns")
 
 
 def complete_runs(store, digests):
-    """What a local store has of these results, where its artifacts are in place.
+    """What a local store has of these results, with its artifacts: by digest, a dict: run_id, experiment_id, tags.
 
-    Returns:
-        By digest, a dict: run_id, experiment_id, tags. Empty for another kind of store, or one
-        that cannot be read this way: then MLflow has to be asked.
+    Nothing of another kind of store, or of one that cannot be read this way: then MLflow has to be asked.
     """
     found = {}
     query = f"""
@@ -129,7 +121,7 @@ def artifacts_there(uri):
 def mend_moved(store):
     """After the checkout was moved: MLflow stores absolute paths, and finds nothing under the old.
 
-    In one transaction, so that others see the old or the new. Nothing happens in another kind of store.
+    In one transaction, so that others see the old or the new.
     """
     new = str(store.folder)
     with suppress(sqlite3.Error), _database(store, "rw") as database, database:
