@@ -16,12 +16,10 @@ from functools import lru_cache
 
 import numpy as np
 
-# ln 2 in two parts: the first has 32 bits, so that its product with an exponent is
-# exact; the second is what is missing from it.
+# ln 2 in two parts: the first has 32 bits, so that its product with an exponent is exact; the second is the rest.
 LN2 = Context(prec=60).ln(Decimal(2))
 LN2_HIGH = math.floor(LN2 * 2**32) / 2**32
 LN2_LOW = float(LN2 - Decimal(LN2_HIGH))
-
 
 # glibc hands the pages of a freed array back to the system and takes new ones for the next,
 # which costs as much as a multiplication, until it has seen a large array come and go.
@@ -29,11 +27,8 @@ np.empty(30_000_000 // 8)
 
 
 def fast_on_short_rows():
-    """Has NumPy not copy, in this thread, a factor that is broadcast along rows shorter than its buffer.
-
-    The buffer is 8192 numbers unless told, and the copy takes longer than the product of such rows.
-    """
-    np.setbufsize(512)
+    """Has NumPy not copy, in this thread, a factor that is broadcast along rows shorter than its buffer."""
+    np.setbufsize(512)  # numbers, not 8192: the copy takes longer than the product of such rows
 
 
 fast_on_short_rows()
@@ -44,22 +39,14 @@ BLOCK = 2**15  # numbers: 256 KiB
 
 
 def matmul(a, b):
-    """Matrix product, summed in a fixed order: the case study's `np.dot(a, b)`.
+    """Matrix product [N, K] of [N, M] and [M, K], summed in a fixed order: the case study's `np.dot(a, b)`.
 
-    A short sum (over two coordinates, three classes) is taken term by term. A long one
-    (over hidden units, over points) is NumPy's pairwise sum, whose order depends on the
-    number of terms only.
+    A short sum (over two coordinates, three classes) is taken term by term. A long one (over hidden
+    units, over points) is NumPy's pairwise sum, whose order depends on the number of terms only.
 
-    NumPy is fast on few long rows and slow on many short ones, and there are more points
-    than units or classes: so a result for each point is laid out column by column
-    (in Fortran's order). Factors of any layout give the same sums.
-
-    Args:
-        a: array of shape [N, M].
-        b: array of shape [M, K].
-
-    Returns:
-        Array of shape [N, K].
+    NumPy is fast on few long rows and slow on many short ones, and there are more points than units
+    or classes: so a result for each point is laid out column by column (in Fortran's order). Factors
+    of any layout give the same sums.
     """
     if a.shape[1] <= SHORT:
         a = np.asfortranarray(a)
@@ -123,14 +110,7 @@ def halves(terms):
 
 
 def sum_points(a):
-    """Sum over the points, one after another, whatever the layout.
-
-    Args:
-        a: array of shape [N, K].
-
-    Returns:
-        Array of shape [K].
-    """
+    """Sum [K] of [N, K] over the points, one after another, whatever the layout."""
     return np.add.reduce(np.ascontiguousarray(a), axis=0)
 
 
@@ -139,16 +119,10 @@ EXP_SERIES = [np.array(1.0 / math.factorial(n)) for n in range(16, 1, -1)]
 
 
 def exp(x):
-    """e to the power x, within 1 ulp.
+    """e to the power x, an array of any shape, within 1 ulp.
 
     x = k ln 2 + r with |r| <= ln(2)/2, and e**x = 2**k e**r with the Taylor series of
     e**r, its small terms first. Zero below -745.2, infinity above 709.8, NaN for NaN.
-
-    Args:
-        x: array of any shape.
-
-    Returns:
-        Array of the shape of x.
     """
     x = np.minimum(np.maximum(x, -746.0), 710.0)
     k = np.rint(x * (1.0 / (LN2_HIGH + LN2_LOW)))
@@ -169,17 +143,11 @@ _LOG_SERIES = [2.0 / (2 * n + 1) for n in range(11, 0, -1)]
 
 
 def log(x):
-    """Natural logarithm, within 1 ulp.
+    """Natural logarithm of x, an array of any shape, within 1 ulp.
 
     x = 2**e m with m between sqrt(1/2) and sqrt(2), f = m - 1, s = f/(2 + f), z = s s:
     log m = f - (f f/2 - s (f f/2 + z (2/3 + 2/5 z + 2/7 z z + ...))), the form that
     keeps the last bit (fdlibm, e_log.c). Minus infinity for zero, NaN below it.
-
-    Args:
-        x: array of any shape.
-
-    Returns:
-        Array of the shape of x.
     """
     valid = (x > 0.0) & (x < np.inf)
     mantissa, exponent = np.frexp(np.where(valid, x, 1.0))
@@ -199,32 +167,19 @@ def log(x):
 
 
 def log_rounded(x):
-    """Natural logarithm, correctly rounded: 40 decimal digits, then the nearest float.
+    """Natural logarithm of x [N], correctly rounded: 40 decimal digits, then the nearest float.
 
-    Slow (some 10 microseconds a number) and meant for making data. Minus infinity
-    for zero, NaN below it.
-
-    Args:
-        x: array of shape [N].
-
-    Returns:
-        Array of shape [N].
+    Slow (some 10 microseconds a number) and meant for making data. Minus infinity for zero, NaN below it.
     """
     context = Context(prec=40, traps=[])
     return np.array([float(context.ln(Decimal(value))) for value in x.tolist()])
 
 
 def sin_cos_rounded(x):
-    """Sine and cosine, correctly rounded: 40 or more decimal digits, then the nearest float.
+    """Sine [N] and cosine [N] of x [N], radians, correctly rounded: 40 or more decimal digits, then the nearest float.
 
     x = q pi/2 + r with |r| <= pi/4, and the Taylor series of both functions at r. Slow
     (some 20 microseconds a number) and meant for making data. NaN for infinity and NaN.
-
-    Args:
-        x: array of shape [N], radians.
-
-    Returns:
-        Two arrays of shape [N].
     """
     pairs = [_sin_cos(value) if math.isfinite(value) else (math.nan, math.nan) for value in x.tolist()]
     sine, cosine = np.array(pairs).reshape(-1, 2).T

@@ -8,7 +8,7 @@ NAME = "The spiral data"  # as titles have it
 
 
 def standard_normal(seed, skip, count):
-    """Draws from the normal distribution, the same numbers as NumPy's legacy stream.
+    """Draws [count] from the normal distribution, the same numbers as NumPy's legacy stream, after `skip` of them.
 
     They are `RandomState(seed).standard_normal(skip + count)[skip:]`, the stream of
     the case study's `np.random.randn`, which NEP 19 freezes for good. NumPy takes
@@ -16,14 +16,6 @@ def standard_normal(seed, skip, count):
     NumPy's, and the polar method (Marsaglia and Bray, 1964) follows with a correctly
     rounded logarithm. Measured with glibc 2.36: 3 or 4 of 10,000 draws
     differ from NumPy's, by at most 3 ulp.
-
-    Args:
-        seed: from 0 to 2**32 - 1.
-        skip: how many draws are thrown away first.
-        count: how many draws are returned.
-
-    Returns:
-        Array of shape [count].
     """
     uniform = np.random.RandomState(seed).random_sample
     pairs = np.empty((0, 2))
@@ -40,21 +32,10 @@ def standard_normal(seed, skip, count):
 
 
 def make_spirals(points_per_class, classes, noise, seed, skip_draws=0):
-    """Points on `classes` spiral arms, class after class.
+    """Points on `classes` spiral arms, class after class: their coordinates X [N, 2] and classes y [N], from 0.
 
-    Arm j turns from the angle 4j to 4(j+1) radians while its radius grows from
-    0 to 1; `noise` is added to the angle (case study, "Generating some data").
-
-    Args:
-        points_per_class: points on each arm.
-        classes: arms.
-        noise: standard deviation of the angle, in radians.
-        seed: of the normal draws.
-        skip_draws: normal draws thrown away before the first one used.
-
-    Returns:
-        X of shape [points_per_class * classes, 2], the coordinates, and
-        y of shape [points_per_class * classes], the classes from 0.
+    Arm j turns from the angle 4j to 4(j+1) radians while its radius grows from 0 to 1; normal draws are
+    added to the angle, with the standard deviation `noise` in radians.
     """
     draws = standard_normal(seed, skip_draws, classes * points_per_class)
     radius = np.linspace(0.0, 1.0, points_per_class)

@@ -120,16 +120,10 @@ MODELS = {"linear": Linear, "mlp": MLP}  # under the names that params.yaml and 
 
 
 def softmax(scores):
-    """Class probabilities of the scores, p_k = e**f_k / sum_j e**f_j.
+    """Class probabilities [N, K] of the scores [N, K], p_k = e**f_k / sum_j e**f_j.
 
     The row's maximum is subtracted first, which changes nothing but the range:
     no score is too large.
-
-    Args:
-        scores: array of shape [N, K].
-
-    Returns:
-        Array of shape [N, K]; every row sums to one.
     """
     exp_scores = exp(_shifted(scores))
     return exp_scores / np.sum(exp_scores, axis=1, keepdims=True)
@@ -141,20 +135,11 @@ def _shifted(scores):
 
 
 def loss(weights, scores, y, l2):
-    """Average cross-entropy of the scores, and L2 regularization of the matrices.
+    """Average cross-entropy of the scores [N, K] for the classes y [N], and L2 regularization of the matrices.
 
     L = 1/N sum_i -log p_i(y_i) + l2/2 sum W**2 (case study, "Compute the loss"). The
     logarithm of the probability is taken without the probability, as
     f_y - log sum_j e**f_j, so that a loss is never infinite because one underflows.
-
-    Args:
-        weights: the model's weights.
-        scores: array of shape [N, K].
-        y: classes, array of shape [N].
-        l2: strength of the regularization.
-
-    Returns:
-        The loss, a float.
     """
     shifted = _shifted(scores)
     logprobs = shifted[np.arange(len(y)), y] - log(np.sum(exp(shifted), axis=1))

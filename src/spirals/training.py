@@ -23,18 +23,10 @@ class Diverged(ArithmeticError):
 
 
 def gradient_descent(model, weights, X, y, params):
-    """Trains the weights in place, a step each time the next item is asked for.
+    """Trains the weights of a model in place, on points X [N, D] of the classes y [N]: a step for each item asked for.
 
-    Args:
-        model: one of `spirals.models.MODELS`.
-        weights: first weights.
-        X: points, array of shape [N, D].
-        y: classes, array of shape [N].
-        params: learning_rate, l2, iterations.
-
-    Yields:
-        The iteration and the scores [N, K] of the weights before its update, and at
-        the end the number of iterations and the scores of the trained weights.
+    An item is the iteration and the scores [N, K] of the weights before its update; the last one is the
+    number of iterations and the scores of the trained weights. Of `params` are used learning_rate, l2, iterations.
     """
     if hasattr(model, "gradient_descent"):  # a compiled form: the same numbers in less time
         yield from model.gradient_descent(weights, X, y, params)
@@ -74,21 +66,14 @@ def _tame_for(weights, X, params):
 
 
 def train(model, weights, X, y, params, report=lambda iteration, loss: None):
-    """Trains the weights in place and keeps what happened.
+    """Trains the weights in place, as `gradient_descent`, and keeps what happened.
 
-    Args:
-        model, weights, X, y: as for `gradient_descent`.
-        params: those of `gradient_descent`, and record_every.
-        report: called with every iteration, and with its loss where that was computed,
-            else None.
-
-    Returns:
-        The curve, a list of (iteration, loss, accuracy), and the snapshots, a list of
-        dicts: permille of the training, iteration, accuracy, weights.
+    Returns the curve, a list of (iteration, loss, accuracy), and the snapshots, a list of dicts: permille
+    of the training, iteration, accuracy, weights. `report` is called with every iteration, and with its
+    loss or None: not every loss is computed.
 
     Raises:
-        Diverged: the loss is not finite; it holds the curve up to there, with the loss
-            just before.
+        Diverged: the loss is not finite; it holds the curve up to there, with the loss just before.
     """
     curve, unrecorded, snapshots = [], [], []
     tame_for, milestones = _tame_for(weights, X, params), {}
