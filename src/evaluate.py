@@ -10,16 +10,7 @@ from spirals.models import MODELS, accuracy, loss
 
 
 def evaluate(name, params, root):
-    """Measures one model and writes what came of it.
-
-    Args:
-        name: of the model.
-        params: all of them.
-        root: folder of data/ and reports/.
-
-    Returns:
-        Its metrics: train_accuracy, train_loss, test_accuracy.
-    """
+    """Measures a model, writes its confusions and metrics, and returns these; `params` are all of them."""
     model = MODELS[name]
     X, y = read_points(root / paths.DATA)
     fresh_X, fresh_y = read_points(root / paths.FRESH)
@@ -31,8 +22,7 @@ def evaluate(name, params, root):
         "train_loss": loss(weights, scores, y, getattr(params, f"train_{name}").l2),
         "test_accuracy": accuracy(fresh_scores, fresh_y),
     }
-    predicted = np.argmax(fresh_scores, axis=1)
-    rows = zip(fresh_y.tolist(), predicted.tolist(), strict=True)
+    rows = zip(fresh_y.tolist(), np.argmax(fresh_scores, axis=1).tolist(), strict=True)
     write_csv(root / paths.confusion(name), paths.CONFUSION_HEADER, rows)
     write_json(root / paths.metrics(name), {name: metrics}, indent=2)
     return metrics
@@ -41,10 +31,8 @@ def evaluate(name, params, root):
 def main():
     name = model_argument(__doc__)
     metrics = evaluate(name, load_params(paths.ROOT), paths.ROOT)
-    print(
-        f"train loss {metrics['train_loss']:.6f}, train accuracy {metrics['train_accuracy']:.1%},"
-        f" test accuracy {metrics['test_accuracy']:.1%}"
-    )
+    told = "train loss {train_loss:.6f}, train accuracy {train_accuracy:.1%}, test accuracy {test_accuracy:.1%}"
+    print(told.format(**metrics))
 
 
 if __name__ == "__main__":

@@ -8,12 +8,7 @@ from spirals.data import make_spirals
 
 
 def generate(params, root):
-    """Writes both data sets; returns the number of points in each.
-
-    Args:
-        params: all of them.
-        root: folder of data/.
-    """
+    """Writes both data sets; returns the number of points in each. `params` are all of them."""
     data, fresh = params.generate, params.evaluate
     trained = make_spirals(data.points_per_class, data.classes, data.noise, data.seed, data.skip_draws)
     tested = make_spirals(fresh.points_per_class, data.classes, data.noise, fresh.seed)

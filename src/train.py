@@ -20,16 +20,7 @@ COMPILE_FROM = 1.2e9  # points times weights times iterations: NumPy then loses 
 
 
 def train_model(name, params, root, report=lambda iteration, loss: None):
-    """Trains one model on the data set and writes what came of it.
-
-    Args:
-        name: of the model.
-        params: its section of params.yaml, train_NAME.
-        root: folder of data/.
-        report: see `spirals.training.train`.
-
-    Returns:
-        The curve, a list of (iteration, loss, accuracy).
+    """Trains a model by its section of params.yaml, writes what came of it, and returns the curve, as `train` does.
 
     Raises:
         UserError: the training diverged; the curve up to there is kept.

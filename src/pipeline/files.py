@@ -19,8 +19,11 @@ def replacing(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     for left in path.parent.glob(f".{path.stem}.*{path.suffix}"):
-        if not _is_running(left.name.removesuffix(path.suffix).rpartition(".")[2]):
-            left.unlink(missing_ok=True)
+        with suppress(ValueError, PermissionError):
+            try:
+                os.kill(int(left.name.removesuffix(path.suffix).rpartition(".")[2]), 0)
+            except ProcessLookupError:  # it was killed
+                left.unlink(missing_ok=True)
     try:
         yield temporary
         os.replace(temporary, path)
@@ -30,17 +33,6 @@ def replacing(path):
     finally:
         with suppress(OSError):
             temporary.unlink()
-
-
-def _is_running(process):
-    """Whether the process of this number is there; one that was killed leaves its temporary file."""
-    try:
-        os.kill(int(process), 0)
-    except (ValueError, ProcessLookupError):
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def write_text(path, text):
@@ -58,13 +50,12 @@ def write_csv(path, header, rows):
     write_text(path, "\n".join(lines) + "\n")
 
 
-REMAKE = "Run make, which makes it anew"
 RESTORE = "Restore it with git checkout"
 REPRO = "Delete it and run dvc repro"
 
 
 @contextmanager
-def reading(path, advice=REMAKE):
+def reading(path, advice="Run make, which makes it anew"):
     """Tells what is wrong with a file in one sentence: a UserError that names it and what to do."""
     try:
         yield
@@ -131,19 +122,11 @@ def float_refused(name):
 
 
 def read_csv(path, header):
-    """Columns of numbers.
-
-    Args:
-        path: the file.
-        header: the names of its columns.
-
-    Returns:
-        Float array of shape [rows, columns].
+    """The numbers of a table that has this header, float array of shape [rows, columns].
 
     Raises:
-        UserError: the file is missing, is empty, has another header or other line
-            endings, does not end with a line's end, or holds something else than
-            finite numbers.
+        UserError: the file is missing, is empty, has another header or other line endings,
+            does not end with a line's end, or holds something else than finite numbers.
     """
     with reading(path):
         first, *lines = path.read_bytes().decode().split("\n")
@@ -165,87 +148,75 @@ def read_csv(path, header):
 
 def read_points(path):
     """The data set: X of shape [N, 2], y of shape [N]; errors as for `read_csv`."""
-    table = read_csv(path, paths.DATA_HEADER)
-    labels = set(table[:, 2].tolist())
     with reading(path):
+        table = read_csv(path, paths.DATA_HEADER)
+        labels = set(table[:, 2].tolist())
         if len(labels) < 2 or labels != set(range(len(labels))):
             raise ValueError("the labels must be 0, 1, 2 and so on, with none left out")
-    return table[:, :2], table[:, 2].astype(int)
+        return table[:, :2], table[:, 2].astype(int)
 
 
 def read_curve(path):
     """The recorded iterations: rows of iteration, loss, accuracy; errors as for `read_csv`."""
-    curve = read_csv(path, paths.CURVE_HEADER)
-    iterations = curve[:, 0].tolist()
     with reading(path):
+        curve = read_csv(path, paths.CURVE_HEADER)
+        iterations = curve[:, 0].tolist()
         if iterations[0] != 0 or iterations != sorted(set(map(round, iterations))):
             raise ValueError("the iterations must be whole numbers that grow from 0")
-    return curve
+        return curve
 
 
 def read_pairs(path, classes):
     """Actual and predicted class of fresh points, int array of shape [N, 2]; errors as for `read_csv`."""
-    pairs = read_csv(path, paths.CONFUSION_HEADER)
     with reading(path):
+        pairs = read_csv(path, paths.CONFUSION_HEADER)
         if not set(pairs.ravel().tolist()) <= set(range(classes)):
             raise ValueError(f"the classes must be whole numbers from 0 to {classes - 1}")
-    return pairs.astype(int)
+        return pairs.astype(int)
 
 
 def read_weights(path, model, classes=None):
-    """The weights of a model.
-
-    Args:
-        path: the file.
-        model: its name.
-        classes: how many the data set has, where it is known.
-
-    Returns:
-        A dict of arrays.
-
-    Raises:
-        UserError: the file is missing, or is not what the model needs.
-    """
-    content = read_json(path)
+    """The weights of a model, a dict of arrays that it can use, for so many classes where they are known."""
     with reading(path):
-        return _as_weights(content, model, classes)
+        return _as_weights(read_json(path), model, classes)
 
 
 def read_snapshots(path, model, classes=None):
     """A model at moments of its training: a list of dicts, permille, iteration, accuracy, weights (arrays)."""
-    content = read_json(path)
     numbers = ("permille", "iteration", "accuracy")
     with reading(path):
+        content = read_json(path)
         if not isinstance(content, list) or not content:
             raise ValueError("it must be a list of moments")
         for moment in content:
-            if not isinstance(moment, dict) or {*moment} != {*numbers, "weights"}:
-                raise ValueError(f"every moment must have {', '.join(numbers)} and weights")
-            if not all(map(_is_finite, map(moment.get, numbers))):
-                raise ValueError(f"{', '.join(numbers)} must be finite numbers")
+            _check_keys(moment, (*numbers, "weights"), "every moment must have")
+            _check_finite(map(moment.get, numbers), ", ".join(numbers))
         return [{**moment, "weights": _as_weights(moment["weights"], model, classes)} for moment in content]
 
 
 def read_metrics(path, model):
     """A dict of finite numbers: train_accuracy, train_loss, test_accuracy of the model."""
-    content = read_json(path)
     with reading(path):
+        content = read_json(path)
         values = content.get(model) if isinstance(content, dict) else None
-        if not isinstance(values, dict) or {*values} != {*paths.METRIC_NAMES}:
-            raise ValueError(f"{model} must have {', '.join(paths.METRIC_NAMES)}")
-        if not all(map(_is_finite, values.values())):
-            raise ValueError("the metrics must be finite numbers")
+        _check_keys(values, paths.METRIC_NAMES, f"{model} must have")
+        _check_finite(values.values(), "the metrics")
         return values
 
 
-def _is_finite(value):
-    return type(value) in (int, float) and math.isfinite(value)
+def _check_keys(content, names, rule):
+    if not isinstance(content, dict) or {*content} != {*names}:
+        raise ValueError(f"{rule} {', '.join(names)}")
+
+
+def _check_finite(values, names):
+    if not all(type(value) in (int, float) and math.isfinite(value) for value in values):
+        raise ValueError(f"{names} must be finite numbers")
 
 
 def _as_weights(content, model, classes):
     shapes = MODELS[model].shapes
-    if not isinstance(content, dict) or {*content} != {*shapes}:
-        raise ValueError(f"the weights must be {', '.join(shapes)}")
+    _check_keys(content, shapes, "the weights must be")
     sizes = {"D": 2, "K": classes} if classes else {"D": 2}
     weights = {}
     for name, axes in shapes.items():

@@ -22,17 +22,14 @@ MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container (Linux, cgrou
 
 
 def whole(low, high):
-    """The type of a whole number from low to high."""
     return Annotated[int, Meta(ge=low, le=high, description=f"a whole number from {low} to {high}, digits only")]
 
 
 def number(low, high):
-    """The type of a number from low to high."""
     return Annotated[float, Meta(ge=low, le=high, description=f"a number from {low} to {high}")]
 
 
 def positive(high):
-    """The type of a number above 0, to high."""
     return Annotated[float, Meta(gt=0, le=high, description=f"a number above 0, to {high}")]
 
 
@@ -94,19 +91,10 @@ def model_argument(description):
 
 
 def load_params(root):
-    """Reads and checks params.yaml.
-
-    It is read as DVC reads it (YAML 1.2, where 1e-3 is a number), and checked as a
-    whole: a mistake in any section stops every stage.
-
-    Args:
-        root: folder of params.yaml.
-
-    Returns:
-        Params.
+    """What params.yaml says, read as DVC reads it (YAML 1.2, where 1e-3 is a number), and checked as a whole.
 
     Raises:
-        UserError: names the key, what was given, and what is allowed.
+        UserError: names the key, what was given, and what is allowed; a mistake in any section stops every stage.
     """
     try:
         # A byte that is not UTF-8 becomes a character that YAML does not allow.
@@ -121,12 +109,7 @@ def load_params(root):
 def used_params(params, root):
     """The parameters that the results were made with, as dvc.lock has them: a stage may be frozen, and its result old.
 
-    Args:
-        params: those that are in params.yaml now.
-        root: folder of dvc.lock; where there is none, they are taken to be these.
-
-    Raises:
-        UserError: dvc.lock is broken.
+    What it has not is taken from `params`, those of params.yaml now. UserError where it is broken.
     """
     stages = files.read_lock(root)
     sections = msgspec.to_builtins(params)
@@ -153,31 +136,26 @@ def _parsed(text):
     raise UserError(f"{paths.PARAMS}, line {line + 1}: not valid YAML: {_shortened(reason)}")
 
 
-def _checked(section, content, prefix=""):
-    """The content as a section (of sections): no key is missing or unknown, every value is allowed."""
-    fields = msgspec.structs.fields(section)
-    names = [field.name for field in fields]
-    if not isinstance(content, dict):
-        _refuse(prefix.rstrip("."), content, f"must hold the keys {', '.join(names)}")
-    for key in content:
-        if key not in names:
-            shown = _shortened(key)
-            near = difflib.get_close_matches(shown, names, n=1)
-            hint = f"did you mean {prefix}{near[0]}?" if near else f"allowed are {', '.join(names)}"
-            raise UserError(f"{paths.PARAMS}: {prefix}{shown} is not a parameter; {hint}")
-    values = {}
-    for field in fields:
-        key, name = prefix + field.name, field.name
-        if name not in content:
-            raise UserError(f"{paths.PARAMS}: {key} is missing")
-        if prefix == "":
-            values[name] = _checked(field.type, content[name], f"{key}.")
-            continue
+def _checked(kind, value, key=""):
+    """The value as a section, in which no key is missing or unknown, or as a number of this kind."""
+    if not isinstance(kind, type):
         try:
-            values[name] = msgspec.convert(content[name], field.type)
+            return msgspec.convert(value, kind)
         except msgspec.ValidationError:
-            _refuse(key, content[name], f"must be {field.type.__metadata__[0].description}")
-    return section(**values)
+            _refuse(key, value, f"must be {kind.__metadata__[0].description}")
+    fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
+    prefix = f"{key}." if key else ""
+    if not isinstance(value, dict):
+        _refuse(key, value, f"must hold the keys {', '.join(fields)}")
+    for name in value:
+        if name not in fields:
+            shown = _shortened(name)
+            near = difflib.get_close_matches(shown, fields, n=1)
+            hint = f"did you mean {prefix}{near[0]}?" if near else f"allowed are {', '.join(fields)}"
+            raise UserError(f"{paths.PARAMS}: {prefix}{shown} is not a parameter; {hint}")
+    if missing := [name for name in fields if name not in value]:
+        raise UserError(f"{paths.PARAMS}: {prefix}{missing[0]} is missing")
+    return kind(**{name: _checked(of, value[name], prefix + name) for name, of in fields.items()})
 
 
 def _refuse(key, value, rule):
