@@ -1,8 +1,7 @@
 """The training as a page to take hold of: the weights of every model at its kept moments, and what draws them.
 
-The page computes the boundaries itself, from the very doubles that NumPy had (explorer.js).
-Here they are put together with the HTML, which is complete before the script runs, so that
-nothing moves while the page loads.
+The page computes the boundaries itself, from the very doubles that NumPy had (explorer.js). The HTML
+around them is complete before the script runs, so that nothing moves while the page loads.
 """
 
 import base64
@@ -28,14 +27,9 @@ LONGEST = 26  # characters of a number in a file of snapshots, with its comma
 
 
 def explorer(root, room):
-    """The part of the page with both models to explore.
+    """The part of the page with the models to explore: HTML with style, script and data in it.
 
-    Args:
-        root: where data/ lies.
-        room: characters that it may take; weights that do not fit are left out, and that is said.
-
-    Returns:
-        HTML with style, script and data in it. The same files give the same text.
+    It takes no more than `room` characters; weights that do not fit are left out, and that is said.
     """
     X, y = read_points(root / paths.DATA)
     classes = int(y.max()) + 1
@@ -54,17 +48,15 @@ def explorer(root, room):
     room -= len(json.dumps([common, plain])) + len(STYLE) + len(SCRIPT)
     room -= HTML + len(MODELS) * len(SNAPSHOTS) * MOMENT
     room = max(0, min(room, MOST_WEIGHTS))
-    models, left_out = [], []
+    models = {}
     for name in sorted(MODELS, key=lambda name: (root / paths.snapshots(name)).stat().st_size):
         most = room * 3 // 4 // 8  # doubles: 8 bytes, and 4 characters for 3 of these
         snapshots = _read(root / paths.snapshots(name), name, classes, most)
-        kept = _kept(snapshots, most)
-        if not kept:
-            left_out.append(MODELS[name].title)
-            continue
-        models.append(_model(name, kept, len(snapshots), curves[name], plain[name]))
-        room -= len(models[-1]["weights"])
-    models.sort(key=lambda model: list(MODELS).index(model["name"]))
+        if kept := _kept(snapshots, most):
+            models[name] = _model(name, kept, len(snapshots), curves[name], plain[name])
+            room -= len(models[name]["weights"])
+    left_out = [model.title for name, model in MODELS.items() if name not in models]
+    models = [models[name] for name in MODELS if name in models]
     return pages.filled(
         "explorer.html",
         style=STYLE,
@@ -90,14 +82,7 @@ def text64(array):
 
 
 def layers(weights):
-    """The matrices and biases of a chain of layers with ReLU between them, in its order.
-
-    Args:
-        weights: W, b, W2, b2 and so on, of shapes [inputs, units] and [units].
-
-    Returns:
-        A list of pairs, or nothing where the weights are no such chain.
-    """
+    """Pairs of matrix [inputs, units] and biases [units], in order; none where they are no chain W, b, W2, b2 ..."""
     names = [("W", "b"), *((f"W{n}", f"b{n}") for n in range(2, len(weights) // 2 + 1))]
     if {*weights} != {name for pair in names for name in pair}:
         return []

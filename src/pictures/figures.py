@@ -1,8 +1,4 @@
-"""The figures, in one style.
-
-The pictures are drawn from numbers that are the same everywhere, and carry neither a date
-nor a version.
-"""
+"""The figures, in one style, drawn from numbers that are the same everywhere, without a date or a version."""
 
 import sys
 from contextlib import contextmanager
@@ -39,11 +35,7 @@ STYLE = {key: value for key, value in STYLE.items() if key != "backend"}
 
 
 def grid_probabilities(model, weights, lim, cells):
-    """Class probabilities on a square grid from -lim to lim, row after row from the bottom.
-
-    Returns:
-        Array of shape [K, cells, cells].
-    """
+    """Class probabilities [K, cells, cells] on a square grid from -lim to lim, row after row from the bottom."""
     axis = np.linspace(-lim, lim, cells)
     rows = max(1, AT_ONCE // (cells * len(weights["b"])))
     parts = []
@@ -55,13 +47,9 @@ def grid_probabilities(model, weights, lim, cells):
 
 
 def leads(probabilities):
-    """By how much each class is more probable than the best of the others.
+    """By how much each class is more probable than the best of the others: of probabilities [K, ...], as many numbers.
 
-    Args:
-        probabilities: array of shape [K, ...].
-
-    Returns:
-        Array of the same shape: positive for one class, the predicted; zero on a boundary.
+    They are positive for one class, the predicted, and zero on a boundary.
     """
     best = np.argmax(probabilities, axis=0)
     first = np.max(probabilities, axis=0)
@@ -70,15 +58,7 @@ def leads(probabilities):
 
 
 def tinted(best, margin):
-    """Colours of regions: pale where two classes are nearly as probable, full where one is certain.
-
-    Args:
-        best: the predicted classes, array of any shape.
-        margin: their leads, 0 to 1, of the same shape.
-
-    Returns:
-        RGB colours, array of that shape with a last axis of 3.
-    """
+    """RGB colours [..., 3] of the predicted classes [...]: pale where the margin [...], their lead, is 0, full at 1."""
     ink = 1 - class_colors(int(best.max()) + 1)
     return 1 - ink[best] * (PALE + (TINT - PALE) * margin)[..., None]
 
@@ -139,19 +119,19 @@ def side_by_side(pictures, path, dpi):
     write_image(together, path, dpi)
 
 
-def scatter(ax, X, y, wrong=None):
-    """Points by class; those in `wrong` with a black edge."""
+def scatter(ax, X, y, predicted):
+    """Points by class; those of which another one is predicted with a black edge."""
     step, size = thinning(len(X)), marker_size(len(X))
     edge = size / LARGEST
     rgb = class_colors(int(y.max()) + 1)
     for k in range(len(rgb)):
         ours = np.flatnonzero(y == k)[::step]
-        missed = np.zeros(len(ours), bool) if wrong is None else wrong[ours]
+        missed = predicted[ours] != k
         style = {"s": size, "marker": MARKERS[k % len(MARKERS)], "color": rgb[k]}
         label = f"class {k}" if len(rgb) <= len(PALETTE) else None
         ax.scatter(*X[ours[~missed]].T, **style, edgecolors="white", linewidths=0.5 * edge, label=label)
         ax.scatter(*X[ours[missed]].T, **style, edgecolors="black", linewidths=0.3 + 0.9 * edge, zorder=3)
-    if wrong is not None and wrong.any():
+    if (predicted != y).any():
         ax.scatter([], [], s=LARGEST, color="white", edgecolors="black", linewidths=1.2, label="misclassified")
     lim = limit(X)
     ax.set(aspect="equal", xlabel="$x_1$", ylabel="$x_2$", xlim=(-lim, lim), ylim=(-lim, lim))
@@ -160,38 +140,25 @@ def scatter(ax, X, y, wrong=None):
 
 
 def draw_data(path, X, y, dpi):
-    draw_points(path, f"{NAME}: {len(X):,} points in {int(y.max()) + 1} classes", X, y, dpi)
+    draw_boundary(path, f"{NAME}: {len(X):,} points in {int(y.max()) + 1} classes", None, y, X, y, dpi)
 
 
 def draw_boundary(path, title, probabilities, predicted, X, y, dpi):
-    """The regions of a model, and the points.
-
-    Args:
-        path: of the picture.
-        title: what stands above it.
-        probabilities: on the grid of `grid_probabilities`, array of shape [K, cells, cells].
-        predicted: classes of the points [N].
-        X, y: points [N, 2] and their classes [N].
-        dpi: dots per inch.
-    """
-    draw_points(path, title, X, y, dpi, leads(probabilities), predicted != y)
-
-
-def draw_points(path, title, X, y, dpi, regions=None, wrong=None):
-    """The points, those in `wrong` marked; below them the regions, if they are given, as of `leads`."""
+    """The points [N, 2], marked where the predicted class [N] is wrong, on the regions of a grid (or none)."""
     classes, step, lim = int(y.max()) + 1, thinning(len(X)), limit(X)
     title += "" if step == 1 else f"\n(one point in {step:,} is drawn)"
     rows = classes // 4 + 1 if classes <= len(PALETTE) else 1  # of the legend; misclassified is one more entry
     with rc_context({**STYLE, "axes.grid": False}):
         figure, (ax,) = panels_of(1, 5.6, top=0.36 + 0.2 * title.count("\n"), bottom=0.6 + 0.25 * rows)
-        if regions is not None:
+        if probabilities is not None:
+            regions = leads(probabilities)
             shades = tinted(np.argmax(regions, axis=0), np.max(regions, axis=0))
             ax.imshow(shades, origin="lower", extent=(-lim, lim, -lim, lim), interpolation="nearest")
             axis = np.linspace(-lim, lim, len(shades))
             for lead in regions:
                 if lead.min() < 0 < lead.max():
                     ax.contour(axis, axis, lead, levels=[0.0], colors="#333333", linewidths=1.0)
-        scatter(ax, X, y, wrong)
+        scatter(ax, X, y, predicted)
         ax.set_title(title)
         below = {"loc": "lower center", "bbox_to_anchor": (0.5, 0)}
         figure.legend(*ax.get_legend_handles_labels(), **below, ncols=4, handletextpad=0.3, columnspacing=1.5)

@@ -1,8 +1,7 @@
 """Pictures of a boundary by NumPy and Pillow, and the moving picture of the net that learns.
 
-A figure by Matplotlib takes more than a tenth of a second, and some eighty boundaries are
-needed. So Matplotlib draws what stands still, once; the rest is put together here, in whole
-numbers and portable arithmetic: the same bytes everywhere.
+A figure by Matplotlib takes more than a tenth of a second, and some eighty boundaries are needed. So it draws what
+stands still, once; the rest is put together here, in whole numbers and portable arithmetic: the same bytes everywhere.
 """
 
 import numpy as np
@@ -25,15 +24,9 @@ DARK = 0.2  # of the line between two regions, 0 is black
 
 
 def boundary_pixels(probabilities, points):
-    """A boundary, its shading in bands, with the points on it.
+    """A boundary, its shading in bands, with the points on it: bytes [SIDE, SIDE, 3], row after row from the top.
 
-    Args:
-        probabilities: on the grid of `pictures.figures.grid_probabilities`, array of
-            shape [K, cells, cells].
-        points: see `points_layer`.
-
-    Returns:
-        Array of shape [SIDE, SIDE, 3] of bytes, row after row from the top.
+    The probabilities are those of `pictures.figures.grid_probabilities`, the points those of `points_layer`.
     """
     regions = leads(probabilities)[:, ::-1]
     classes = len(regions)
@@ -85,7 +78,7 @@ def points_layer(X, y):
     with rc_context(STYLE):
         figure = Figure(figsize=(SIDE / DPI, SIDE / DPI), facecolor="none")
         ax = figure.add_axes((0, 0, 1, 1))
-        scatter(ax, X, y)
+        scatter(ax, X, y, y)
         ax.axis("off")
         layer = np.asarray(rendered(figure, DPI)).reshape(-1, 4) / 255
     where = np.flatnonzero(layer[:, 3])
@@ -93,15 +86,7 @@ def points_layer(X, y):
 
 
 def draw_movie(path, name, moments, curve):
-    """Writes the moving picture of a model's training.
-
-    Args:
-        path: of the GIF.
-        name: of the model.
-        moments: dicts of iteration, accuracy and pixels (see `boundary_pixels`), in the
-            order of time.
-        curve: iteration, loss, accuracy, array of shape [points, 3].
-    """
+    """The moving picture of a model's training, a GIF, from moments with their pixels and the curve [points, 3]."""
     still, place = curve_picture(name, curve)
     frames = []
     for moment in moments:
@@ -157,15 +142,7 @@ def curve_picture(name, curve):
 
 
 def with_palette(pictures, most):
-    """Pictures as images with a palette: of the colours that cover most of them, alike ones taken together.
-
-    Args:
-        pictures: arrays of shape [height, width, 3] of bytes.
-        most: how many colours, at most 256.
-
-    Returns:
-        A list of Pillow's images.
-    """
+    """Pictures, bytes [height, width, 3], as images with one palette: of the colours, at most 256, that cover most."""
     sample = np.concatenate([pixels[::4, ::4].reshape(-1, 3) for pixels in pictures])
     cell = (sample >> 2).astype(int) @ (64**2, 64, 1)  # Pillow looks a colour up by six bits of each channel
     counts = np.bincount(cell, minlength=64**3)
