@@ -84,13 +84,19 @@ def markdown(params, metrics, curves):
     """The report as it lies beside the figures: report.md of src/pictures, filled in."""
     sections = msgspec.to_builtins(params)
     published = read_published(paths.ROOT)
-    changed = differing(sections, published)
-    same = [
-        name
-        for name in published["accuracy"]
-        if not any(key.startswith(("generate.", f"train_{name}.")) for key in changed)
-    ]
-    losses = beside_ours(published["losses"], curves, same)
+    changed = {
+        f"{section}.{key}": (ours.get(key), value)
+        for section, ours in sections.items()
+        for key, value in published.get(section, {}).items()
+        if ours.get(key) != value
+    }
+    sources = {name: ("generate.", f"train_{name}.") for name in published["accuracy"]}
+    same = [name for name, prefixes in sources.items() if not any(key.startswith(prefixes) for key in changed)]
+    losses = []  # at the published iterations: title, iteration, ours, theirs
+    for name in same:
+        ours = {int(iteration): f"{loss:f}" for iteration, loss, _ in curves[name]}
+        told = {iteration: loss for iteration, loss in published["losses"][name].items() if iteration in ours}
+        losses += [(MODELS[name].title, iteration, ours[iteration], loss) for iteration, loss in told.items()]
     return pages.filled(
         "report.md",
         name=NAME,
@@ -121,26 +127,6 @@ def read_published(root):
         if not all(losses.values()):
             raise ValueError(f"it must have losses of {' and '.join(losses)}")
     return {**published, "losses": losses}
-
-
-def differing(params, published):
-    """Parameters that are not the case study's: by name, our value and the published one."""
-    return {
-        f"{section}.{key}": (ours.get(key), value)
-        for section, ours in params.items()
-        for key, value in published.get(section, {}).items()
-        if ours.get(key) != value
-    }
-
-
-def beside_ours(losses, curves, same):
-    """Rows of title, iteration, our loss and the published one, for the models with the published parameters."""
-    rows = []
-    for name in same:
-        ours = {int(iteration): f"{loss:f}" for iteration, loss, _ in curves[name]}
-        told = {iteration: loss for iteration, loss in losses[name].items() if iteration in ours}
-        rows += [(MODELS[name].title, iteration, ours[iteration], loss) for iteration, loss in told.items()]
-    return rows
 
 
 def versions(root):

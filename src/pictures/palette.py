@@ -12,8 +12,7 @@ LARGEST, SMALLEST = 22, 5  # of a point, square points (1/72 inch) in a panel 4.
 
 def class_colors(classes):
     """RGB colours, array of shape [classes, 3]; beyond eight the palette begins again, lighter."""
-    hexadecimal = [PALETTE[k % len(PALETTE)][1:] for k in range(classes)]
-    rgb = np.array([[int(color[at : at + 2], 16) / 255 for at in (0, 2, 4)] for color in hexadecimal])
+    rgb = np.array([[*bytes.fromhex(PALETTE[k % len(PALETTE)][1:])] for k in range(classes)]) / 255
     lighter = (np.arange(classes) // len(PALETTE) / (1 + (classes - 1) // len(PALETTE)))[:, None]
     return rgb + (1 - rgb) * lighter
 

@@ -186,9 +186,8 @@ def _check_memory(params):
     layers = [model.hidden(train).values() for model, train in trained]
     # Between two hidden layers `matmul` keeps eight running sums of every unit, and what is added to them.
     hidden = max(sum(units) * (32 if len(units) < 2 else 160) for units in layers)
-    weights = max(
-        sum(math.prod(shape) for shape in model.sizes(2, classes, train).values()) for model, train in trained
-    )
+    shapes = [model.sizes(2, classes, train).values() for model, train in trained]
+    weights = max(sum(map(math.prod, of_model)) for of_model in shapes)
     recorded = sum(train.iterations // train.record_every for _, train in trained)
     needed = {
         "take fewer points, classes or hidden units": points * (400 + 80 * classes + hidden),

@@ -9,11 +9,8 @@ from spirals.models import MODELS
 
 
 class Classifier:
-    """Predicts the class of points."""
-
     def __init__(self, file, name):
-        self.model = MODELS[name]
-        self.weights = read_weights(file, name)
+        self.model, self.weights = MODELS[name], read_weights(file, name)
 
     def predict(self, points):
         """Classes [N] of the points [N, 2]."""

@@ -18,8 +18,7 @@ class Diverged(ArithmeticError):
 
     def __init__(self, iteration, curve):
         super().__init__(f"the loss is not finite at iteration {iteration}")
-        self.iteration = iteration
-        self.curve = curve
+        self.iteration, self.curve = iteration, curve
 
 
 def gradient_descent(model, weights, X, y, params):
@@ -44,13 +43,8 @@ def gradient_descent(model, weights, X, y, params):
     yield params.iterations, scores
 
 
-def _is_tame(weights, scores):
-    """Whether all numbers are far below the largest float."""
-    return sum(float(np.add.reduce(value * value, axis=None)) for value in [scores, *weights.values()]) < 1e100
-
-
 def _tame_for(weights, X, params):
-    """So many iterations after they were tame the weights still cannot make the loss overflow.
+    """For so many iterations after the squares of weights and scores added up to less than 1e100, no loss overflows.
 
     The gradients on a point's scores add up to at most 2/N in absolute value. So no gradient
     on a weight is above 2 (1 + |x| + |y|) times the largest weight (or 1), and no weight grows by
@@ -83,7 +77,8 @@ def train(model, weights, X, y, params, report=lambda iteration, loss: None):
         current = None
         recorded = iteration % params.record_every == 0 or iteration == params.iterations
         if iteration % tame_for == 0:
-            tame = _is_tame(weights, scores)
+            squares = (np.add.reduce(value * value, axis=None) for value in (scores, *weights.values()))
+            tame = sum(map(float, squares)) < 1e100
         if recorded or not tame:
             current = loss(weights, scores, y, params.l2)
             if not math.isfinite(current):
