@@ -18,12 +18,8 @@ def generate(params, root):
     return len(trained[1]), len(tested[1])
 
 
-def main():
-    params = load_params(paths.ROOT)
-    trained, tested = generate(params, paths.ROOT)
-    print(f"{trained:,} points in {params.generate.classes} classes -> {paths.DATA}; {tested:,} fresh -> {paths.FRESH}")
-
-
 if __name__ == "__main__":
     with plain_errors():
-        main()
+        params = load_params(paths.ROOT)
+        made, fresh = generate(params, paths.ROOT)
+        print(f"{made:,} points in {params.generate.classes} classes -> {paths.DATA}; {fresh:,} fresh -> {paths.FRESH}")

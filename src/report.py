@@ -136,13 +136,9 @@ def versions(root):
         return {name: re.search(rf"^{name}==(\S+)", lock, re.MULTILINE)[1] for name in PACKAGES}
 
 
-def main():
-    if "DVC_STAGE" in os.environ:  # by hand nothing gets into dvc.lock
-        files.refuse_strays(paths.ROOT)
-    report(used_params(load_params(paths.ROOT), paths.ROOT), paths.ROOT)
-    print(f"the results on one page -> {paths.REPORT_PAGE}, {paths.REPORT}")
-
-
 if __name__ == "__main__":
     with plain_errors():
-        main()
+        if "DVC_STAGE" in os.environ:  # by hand nothing gets into dvc.lock
+            files.refuse_strays(paths.ROOT)
+        report(used_params(load_params(paths.ROOT), paths.ROOT), paths.ROOT)
+        print(f"the results on one page -> {paths.REPORT_PAGE}, {paths.REPORT}")

@@ -20,10 +20,7 @@ STYLE, SCRIPT = pages.text("explorer.css"), pages.text("explorer.js")
 MOST_WEIGHTS = 900_000  # characters of all the weights on the page
 MOST_CURVE = 1000  # points of a curve
 MOST_LINES = 100  # of hidden units
-ROWS = 4  # classes whose probabilities are told at once
 GOOD = 0.9  # share of the points right, at a moment worth dragging to
-HTML, MOMENT = 8000, 130  # characters: of the page without style, script and data; of a moment without its weights
-LONGEST = 26  # characters of a number in a file of snapshots, with its comma
 
 
 def explorer(root, room):
@@ -46,7 +43,7 @@ def explorer(root, room):
     curves = {name: read_curve(root / paths.curve(name)) for name in MODELS}
     plain = {name: _curve(curve) for name, curve in curves.items()}
     room -= len(json.dumps([common, plain])) + len(STYLE) + len(SCRIPT)
-    room -= HTML + len(MODELS) * len(SNAPSHOTS) * MOMENT
+    room -= 8000 + len(MODELS) * len(SNAPSHOTS) * 130  # the HTML, and moments without their weights
     room = max(0, min(room, MOST_WEIGHTS))
     models = {}
     for name in sorted(MODELS, key=lambda name: (root / paths.snapshots(name)).stat().st_size):
@@ -66,7 +63,7 @@ def explorer(root, room):
         most_lines=MOST_LINES,
         advice=to_try(models) if models else "",
         legend=range(classes) if classes <= len(PALETTE) else (),
-        rows=range(min(classes, ROWS)),
+        rows=range(min(classes, 4)),  # whose probabilities are told at once
         data=json.dumps({**common, "models": models}, separators=(",", ":")).replace("<", "\\u003c"),
         script=SCRIPT,
     )
@@ -91,7 +88,7 @@ def layers(weights):
 
 def _read(path, name, classes, most):
     """The snapshots; none of them where one alone is more than `most` numbers, which may take minutes to read."""
-    if path.stat().st_size > LONGEST * most * len(SNAPSHOTS):
+    if path.stat().st_size > 26 * most * len(SNAPSHOTS):  # characters of the longest number, with its comma
         return []
     return read_snapshots(path, name, classes)
 

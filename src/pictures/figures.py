@@ -25,8 +25,7 @@ MODEL_COLORS = dict(zip(MODELS, cycle(["#D55E00", *PALETTE[:1], *PALETTE[2:5], "
 ZOOM, ZOOM_FROM = 0.15, 500  # share of a curve that is shown larger, if it has so many points
 INSET = (0.32, 0.4, 0.66, 0.5)  # where: left, bottom, width, height, as shares of the panel
 TICKS = 0.1  # room for its ticks on the left and below, as a share of the panel
-PEAK = 20  # times the median of a curve: a loss so high needs a logarithmic scale
-LEAST = 1e-16  # loss: on that scale, smaller ones are as good as zero
+LEAST = 1e-16  # loss: on a logarithmic scale, smaller ones are as good as zero
 PANEL = 5.2  # inches: width of one part of a figure
 AT_ONCE = 2**18  # numbers of the hidden layer, some 2 MiB: larger steps leave the cache, smaller ones cost time
 # All settings, whatever the user or another library has set. (To set a backend, Matplotlib would look for one.)
@@ -47,10 +46,7 @@ def grid_probabilities(model, weights, lim, cells):
 
 
 def leads(probabilities):
-    """By how much each class is more probable than the best of the others: of probabilities [K, ...], as many numbers.
-
-    They are positive for one class, the predicted, and zero on a boundary.
-    """
+    """By how much each class is more probable than the best other [K, ...]: above 0 if predicted, 0 on a boundary."""
     best = np.argmax(probabilities, axis=0)
     first = np.max(probabilities, axis=0)
     second = reduce(np.maximum, (np.where(best == k, -1.0, of_class) for k, of_class in enumerate(probabilities)))
@@ -171,10 +167,9 @@ def draw_losses(path, curves, dpi):
     The start of a long curve is drawn again, larger, where the rest leaves room for it:
     gradient descent with a constant step leaps there.
     """
-    losses = [curve[:, 1] for curve in curves.values()]
     with rc_context(STYLE):
         figure, axes = panels_of(len(curves), 3.8, 0.36, 0.58, left=0.87, right=0.42, gap=0.5, sharey=True)
-        scale_losses(axes[0], losses)
+        scale_losses(axes[0], [curve[:, 1] for curve in curves.values()])
         axes[0].yaxis.set_major_formatter(short)
         for ax, (name, curve) in zip(axes, curves.items(), strict=True):
             iteration, loss = curve[:, 0], curve[:, 1]
@@ -211,7 +206,7 @@ def scale_losses(ax, losses):
 def peaked(losses):
     """Whether the highest of all losses is so far above some curve that a linear scale would show it as flat."""
     highest = max(loss.max() for loss in losses)
-    return any(highest > PEAK * np.median(loss) for loss in losses)
+    return any(highest > 20 * np.median(loss) for loss in losses)
 
 
 def logarithmic(ax, losses):

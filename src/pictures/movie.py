@@ -18,7 +18,6 @@ CAPTION = 32  # pixels: height of the words above it
 DPI = 100  # dots per inch, for the sizes of letters and points
 WIDTH, HEIGHT, LEFT, TOP = 880, 484, 16, 60  # pixels: of the moving picture, and where the boundary lies in it
 BANDS = 5  # steps of shading: smooth shading would take four times the bytes
-COLORS = 96  # of the moving picture; 255 would add a tenth to the bytes, and nothing to see
 TURN, HOLD = 110, 3000  # milliseconds: of a frame, and of the last one
 DARK = 0.2  # of the line between two regions, 0 is black
 
@@ -96,7 +95,7 @@ def draw_movie(path, name, moments, curve):
         column, row = place(moment["iteration"])
         draw.ellipse((column - 6, row - 6, column + 6, row + 6), MODEL_COLORS[name], "#222222", 2)
         frames.append(np.asarray(frame))
-    first, *others = with_palette(frames, COLORS)
+    first, *others = with_palette(frames, most=96)  # 255 would add a tenth to the bytes, and nothing to see
     milliseconds = [6 * TURN, *[TURN] * (len(frames) - 2), HOLD]
     with replacing(path) as temporary:
         first.save(temporary, save_all=True, append_images=others, duration=milliseconds, loop=0, optimize=True)

@@ -6,7 +6,6 @@ import numpy as np
 PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#666666"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
 PALE, TINT = 0.12, 0.55  # how much of its colour a class gives to its region: near the border, and at most
-MAX_POINTS = 3000  # drawn in one figure
 LARGEST, SMALLEST = 22, 5  # of a point, square points (1/72 inch) in a panel 4.4 inches wide
 
 
@@ -23,8 +22,8 @@ def limit(X):
 
 
 def thinning(count):
-    """Every which of `count` points is drawn."""
-    return -(-count // MAX_POINTS)
+    """Every which of `count` points is drawn: some 3000 in one figure."""
+    return -(-count // 3000)
 
 
 def marker_size(count):

@@ -1,13 +1,11 @@
 """Arithmetic that gives the same bytes on every machine.
 
-NumPy's `matmul`, `dot`, `exp` and `log` differ in the last bit from one kind of
-CPU to the next: BLAS picks a kernel with an order of summation of its own, and the
-transcendental functions come from SIMD variants or from the system's libm. After
-10,000 iterations of gradient descent the last bit has become the sixth digit.
+NumPy's `matmul`, `dot`, `exp` and `log` differ in the last bit from one kind of CPU to the next: BLAS picks a kernel
+with an order of summation of its own, and the transcendental functions come from SIMD variants or from the system's
+libm. After 10,000 iterations of gradient descent the last bit has become the sixth digit.
 
-What is used here was the same wherever it was tried: the operations that IEEE 754
-defines exactly (`+ - * /`, `sqrt`, `rint`, `ldexp`, `frexp`, comparisons), and sums
-in a fixed order.
+What is used here was the same wherever it was tried: the operations that IEEE 754 defines exactly (`+ - * /`, `sqrt`,
+`rint`, `ldexp`, `frexp`, comparisons), and sums in a fixed order.
 """
 
 import math
@@ -35,18 +33,16 @@ fast_on_short_rows()
 
 SHORT = 8  # terms; a sum of so many is taken one after another
 PART = 128  # terms; a longer pairwise sum is halved
-BLOCK = 2**15  # numbers: 256 KiB
 
 
 def matmul(a, b):
     """Matrix product [N, K] of [N, M] and [M, K], summed in a fixed order: the case study's `np.dot(a, b)`.
 
-    A short sum (over two coordinates, three classes) is taken term by term. A long one (over hidden
-    units, over points) is NumPy's pairwise sum, whose order depends on the number of terms only.
+    A short sum (over two coordinates, three classes) is taken term by term. A long one (over hidden units, over
+    points) is NumPy's pairwise sum, whose order depends on the number of terms only.
 
-    NumPy is fast on few long rows and slow on many short ones, and there are more points than units
-    or classes: so a result for each point is laid out column by column (in Fortran's order). Factors
-    of any layout give the same sums.
+    NumPy is fast on few long rows and slow on many short ones, and there are more points than units or classes: so a
+    result for each point is laid out column by column (in Fortran's order). Factors of any layout give the same sums.
     """
     if a.shape[1] <= SHORT:
         a = np.asfortranarray(a)
@@ -69,16 +65,15 @@ def matmul(a, b):
 
 
 def _blocks(rows, length):
-    """Slices of rows that together fit in the processor's cache, so that no product is written to memory."""
-    step = max(1, BLOCK // length)
+    """Slices of rows that together fit in the processor's cache, 256 KiB, so that no product is written to memory."""
+    step = max(1, 2**15 // length)
     return [slice(start, start + step) for start in range(0, rows, step)]
 
 
 def _sum_products(a, b):
     """The sums over m of a[m, n] b[m, k], array of shape [K, N], in the order in which NumPy sums along a row.
 
-    That is the pairwise sum of its loops_utils.h: halves, down to 128 terms, and these
-    in eight interleaved parts.
+    That is the pairwise sum of its loops_utils.h: halves, down to 128 terms, and these in eight interleaved parts.
     """
     terms = len(a)
     if terms > PART:

@@ -10,12 +10,10 @@ NAME = "The spiral data"  # as titles have it
 def standard_normal(seed, skip, count):
     """Draws [count] from the normal distribution, the same numbers as NumPy's legacy stream, after `skip` of them.
 
-    They are `RandomState(seed).standard_normal(skip + count)[skip:]`, the stream of
-    the case study's `np.random.randn`, which NEP 19 freezes for good. NumPy takes
-    the logarithm in it from the system's libm; here only the uniform draws are
-    NumPy's, and the polar method (Marsaglia and Bray, 1964) follows with a correctly
-    rounded logarithm. Measured with glibc 2.36: 3 or 4 of 10,000 draws
-    differ from NumPy's, by at most 3 ulp.
+    They are `RandomState(seed).standard_normal(skip + count)[skip:]`, the stream of the case study's
+    `np.random.randn`, which NEP 19 freezes for good. NumPy takes the logarithm in it from the system's libm; here only
+    the uniform draws are NumPy's, and the polar method (Marsaglia and Bray, 1964) follows with a correctly rounded
+    logarithm. Measured with glibc 2.36: 3 or 4 of 10,000 draws differ from NumPy's, by at most 3 ulp.
     """
     uniform = np.random.RandomState(seed).random_sample
     pairs = np.empty((0, 2))

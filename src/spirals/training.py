@@ -6,9 +6,8 @@ import numpy as np
 
 from spirals.models import accuracy, loss, regularized
 
-# Moments of the training, in thousandths of it, at which the weights are kept: close together
-# at the start, where the boundary moves. All are frames of the moving picture; those at whole
-# per cents are steps of the slider in MLflow, the same for all models.
+# Moments of the training, in thousandths of it, at which the weights are kept: close together at the start, where the
+# boundary moves. All are frames of the moving picture; those at whole per cents are steps of the slider in MLflow.
 SNAPSHOTS = (*range(10), *range(10, 60, 2), *range(60, 100, 5), *range(100, 150, 10), 150)
 SNAPSHOTS += (200, 250, 300, 400, 500, 600, 800, 1000)
 
@@ -46,11 +45,10 @@ def gradient_descent(model, weights, X, y, params):
 def _tame_for(weights, X, params):
     """For so many iterations after the squares of weights and scores added up to less than 1e100, no loss overflows.
 
-    The gradients on a point's scores add up to at most 2/N in absolute value. So no gradient
-    on a weight is above 2 (1 + |x| + |y|) times the largest weight (or 1), and no weight grows by
-    more than the factor 1 + learning_rate (l2 + 2 (1 + |x| + |y|)) in an iteration: the squares
-    of 1e50 times 2**160 are still below the largest float. With more than one hidden layer a
-    gradient is a product of several weights, so every iteration is looked at.
+    The gradients on a point's scores add up to at most 2/N in absolute value. So no gradient on a weight is above
+    2 (1 + |x| + |y|) times the largest weight (or 1), and no weight grows by more than the factor
+    1 + learning_rate (l2 + 2 (1 + |x| + |y|)) in an iteration: the squares of 1e50 times 2**160 are still below the
+    largest float. With more than one hidden layer a gradient is a product of several weights: look at every iteration.
     """
     if len(regularized(weights)) > 2:
         return 1
