@@ -22,8 +22,7 @@ COMPILE_FROM = 1.2e9  # points times weights times iterations: NumPy then loses 
 def train_model(name, params, root, report=lambda iteration, loss: None):
     """Trains a model by its section of params.yaml, writes what came of it, and returns the curve, as `train` does.
 
-    Raises:
-        UserError: the training diverged; the curve up to there is kept.
+    UserError where the training diverged; the curve up to there is kept.
     """
     X, y = read_points(root / paths.DATA)
     weights = MODELS[name].initialize(X.shape[1], int(y.max()) + 1, params)

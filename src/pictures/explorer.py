@@ -38,7 +38,7 @@ def explorer(root, room):
         "pale": PALE,
         "tint": TINT,
         "mostLines": MOST_LINES,
-        "points": {"x": doubles(X[shown].T), "y": text64(y[shown].astype(np.uint8)), "area": marker_size(len(y))},
+        "points": {"x": text64(X[shown].T), "y": text64(y[shown], np.uint8), "area": marker_size(len(y))},
     }
     curves = {name: read_curve(root / paths.curve(name)) for name in MODELS}
     plain = {name: _curve(curve) for name, curve in curves.items()}
@@ -69,13 +69,9 @@ def explorer(root, room):
     )
 
 
-def doubles(array):
-    """The numbers to their last bit: little-endian doubles, row after row, as base64."""
-    return text64(np.ascontiguousarray(array, "<f8"))
-
-
-def text64(array):
-    return base64.b64encode(array.tobytes()).decode()
+def text64(array, kind="<f8"):
+    """The numbers to their last bit: little-endian doubles (or of another kind), row after row, as base64."""
+    return base64.b64encode(array.astype(kind).tobytes()).decode()
 
 
 def layers(weights):
@@ -108,7 +104,7 @@ def _curve(curve):
         parts = np.array_split(np.arange(len(curve)), MOST_CURVE // 2)
         peaks = [part[extreme(curve[part, 1])] for part in parts for extreme in (np.argmin, np.argmax)]
         curve = curve[np.unique([0, *peaks, len(curve) - 1])]
-    return {"iteration": doubles(curve[:, 0]), "loss": doubles(curve[:, 1])}
+    return {"iteration": text64(curve[:, 0]), "loss": text64(curve[:, 1])}
 
 
 def _model(name, kept, count, curve, plain):
@@ -126,7 +122,7 @@ def _model(name, kept, count, curve, plain):
         "moments": moments,
         "of": count,
         "curve": plain,
-        "weights": doubles(np.concatenate([part.ravel() for at in chain for pair in at for part in pair])),
+        "weights": text64(np.concatenate([part.ravel() for at in chain for pair in at for part in pair])),
     }
 
 

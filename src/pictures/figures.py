@@ -131,8 +131,7 @@ def scatter(ax, X, y, predicted):
         ax.scatter([], [], s=LARGEST, color="white", edgecolors="black", linewidths=1.2, label="misclassified")
     lim = limit(X)
     ax.set(aspect="equal", xlabel="$x_1$", ylabel="$x_2$", xlim=(-lim, lim), ylim=(-lim, lim))
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))  # inside of the limits, where the regions end
+    ax.locator_params(nbins=4)  # inside of the limits, where the regions end
 
 
 def draw_data(path, X, y, dpi):
@@ -164,8 +163,7 @@ def draw_boundary(path, title, probabilities, predicted, X, y, dpi):
 def draw_losses(path, curves, dpi):
     """Loss curves side by side on one scale of loss; `curves` by model, [points, 3].
 
-    The start of a long curve is drawn again, larger, where the rest leaves room for it:
-    gradient descent with a constant step leaps there.
+    The start of a long curve, where a constant step leaps, is drawn again, larger, if the rest leaves room for it.
     """
     with rc_context(STYLE):
         figure, axes = panels_of(len(curves), 3.8, 0.36, 0.58, left=0.87, right=0.42, gap=0.5, sharey=True)

@@ -51,7 +51,6 @@ def write_csv(path, header, rows):
 
 
 RESTORE = "Restore it with git checkout"
-REPRO = "Delete it and run dvc repro"
 
 
 @contextmanager
@@ -86,13 +85,12 @@ def read_yaml(path, advice=RESTORE):
             raise ValueError(" ".join(str(error).split())[:100]) from None
 
 
-def read_lock(root):
-    """The stages that have run, by name, as dvc.lock has them; none where there is no dvc.lock."""
-    if not (root / paths.LOCK).exists():
-        return {}
-    content = read_yaml(root / paths.LOCK, REPRO)
-    with reading(root / paths.LOCK, REPRO):
-        return dict(content["stages"])
+@contextmanager
+def reading_lock(root):
+    """The stages that have run, by name, as dvc.lock has them (none without it); tells what is wrong, as `reading`."""
+    path, advice = root / paths.LOCK, "Delete it and run dvc repro"
+    with reading(path, advice):
+        yield dict(read_yaml(path, advice)["stages"]) if path.exists() else {}
 
 
 def refuse_strays(root):
@@ -101,8 +99,7 @@ def refuse_strays(root):
     A stage that is of all models depends on the folders, so it would be in the hashes of dvc.lock, and nobody
     else could reproduce them. Hidden files are none of DVC's (.dvcignore).
     """
-    stages = read_lock(root)
-    with reading(root / paths.LOCK, REPRO):
+    with reading_lock(root) as stages:
         kept = [of.get("outs", ()) for name, of in stages.items() if name.partition("@")[2] in {"", *MODELS}]
         written = {Path(out["path"]) for outs in kept for out in outs}
     around = {folder for path in written for folder in path.parents}
@@ -124,9 +121,8 @@ def float_refused(name):
 def read_csv(path, header):
     """The numbers of a table that has this header, float array of shape [rows, columns].
 
-    Raises:
-        UserError: the file is missing, is empty, has another header or other line endings,
-            does not end with a line's end, or holds something else than finite numbers.
+    UserError where the file is missing or empty, has another header or other line endings, does not end with a line's
+    end, or holds something else than finite numbers.
     """
     with reading(path):
         first, *lines = path.read_bytes().decode().split("\n")

@@ -93,8 +93,7 @@ def model_argument(description):
 def load_params(root):
     """What params.yaml says, read as DVC reads it (YAML 1.2, where 1e-3 is a number), and checked as a whole.
 
-    Raises:
-        UserError: names the key, what was given, and what is allowed; a mistake in any section stops every stage.
+    UserError names the key, what was given, and what is allowed; a mistake in any section stops every stage.
     """
     try:
         # A byte that is not UTF-8 becomes a character that YAML does not allow.
@@ -111,9 +110,8 @@ def used_params(params, root):
 
     What it has not is taken from `params`, those of params.yaml now. UserError where it is broken.
     """
-    stages = files.read_lock(root)
     sections = msgspec.to_builtins(params)
-    with files.reading(root / paths.LOCK, files.REPRO):
+    with files.reading_lock(root) as stages:
         for stage in ("generate", *(f"train@{name}" for name in MODELS)):
             for section, used in stages.get(stage, {}).get("params", {}).get(str(paths.PARAMS), {}).items():
                 if isinstance(used, dict):

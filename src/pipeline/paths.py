@@ -49,11 +49,7 @@ def diverged_curve(model, experiment):
 
 
 def main_root():
-    """Root of the checkout that the user works in.
-
-    `dvc exp run --temp`, the queue and the workers of a sweep run in throw-away checkouts
-    below the main one's `.dvc/tmp/exps`; what has to outlive those belongs to the main one.
-    """
+    """Root of the checkout that the user works in: queue and sweep have throw-away ones below its `.dvc/tmp/exps`."""
     for folder in ROOT.parents:
         if folder.parts[-3:] == (".dvc", "tmp", "exps"):
             return folder.parents[2]

@@ -38,7 +38,6 @@ def buffers(X, hidden, classes):
     Rows of points: the gradient on the scores, up to three of -0.0, x, y, 1. Rows of units: W2 turned
     round, up to three of 0.0, W, b. So points times units is a hidden layer; x + -0.0 times 0.0 is x.
     """
-
     points, units, block = (zeros(classes + -classes % 4 + 3, length) for length in (len(X), hidden, LANES))
     points[classes:-3], points[-3:-1], points[-1] = -0.0, X.T, 1.0
     sums = zeros(2 + max(len(X), hidden).bit_length(), classes + 2, LANES)

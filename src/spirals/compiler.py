@@ -19,15 +19,14 @@ import numba  # noqa: E402
 import numpy as np  # noqa: E402
 from numba.core import caching  # noqa: E402
 
-SOURCES = ("arithmetic.py", "compiled.py", "compiler.py")
-
 
 class ByContent(caching.UserProvidedCacheLocator if numba.config.CACHE_DIR else caching.UserWideCacheLocator):
     """Where Numba keeps what it compiled: for the user, by content, so that all checkouts of an experiment share it."""
 
     @classmethod
     def get_suitable_cache_subpath(cls, py_file):
-        content = [Path(py_file).with_name(name).read_bytes() for name in SOURCES]
+        sources = ("arithmetic.py", "compiled.py", "compiler.py")
+        content = [Path(py_file).with_name(name).read_bytes() for name in sources]
         content.append(llvmlite.binding.get_host_cpu_name().encode())  # a home may be shared by different machines
         return "spirals-" + hashlib.sha256(b"".join(content)).hexdigest()[:16]
 

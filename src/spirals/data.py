@@ -35,12 +35,11 @@ def make_spirals(points_per_class, classes, noise, seed, skip_draws=0):
     Arm j turns from the angle 4j to 4(j+1) radians while its radius grows from 0 to 1; normal draws are
     added to the angle, with the standard deviation `noise` in radians.
     """
-    draws = standard_normal(seed, skip_draws, classes * points_per_class)
+    draws = standard_normal(seed, skip_draws, classes * points_per_class).reshape(classes, points_per_class)
     radius = np.linspace(0.0, 1.0, points_per_class)
     arms = []
     for j in range(classes):
-        jitter = draws[j * points_per_class : (j + 1) * points_per_class] * noise
-        angle = np.linspace(j * 4, (j + 1) * 4, points_per_class) + jitter
+        angle = np.linspace(j * 4, (j + 1) * 4, points_per_class) + draws[j] * noise
         sine, cosine = sin_cos_rounded(angle)
         arms.append(np.stack([radius * sine, radius * cosine], axis=1))
     return np.concatenate(arms), np.repeat(np.arange(classes), points_per_class)

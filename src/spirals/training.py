@@ -62,10 +62,8 @@ def train(model, weights, X, y, params, report=lambda iteration, loss: None):
 
     Returns the curve, a list of (iteration, loss, accuracy), and the snapshots, a list of dicts: permille
     of the training, iteration, accuracy, weights. `report` is called with every iteration, and with its
-    loss or None: not every loss is computed.
-
-    Raises:
-        Diverged: the loss is not finite; it holds the curve up to there, with the loss just before.
+    loss or None: not every loss is computed. Diverged where it is not finite, with the curve up to there and the loss
+    just before.
     """
     curve, unrecorded, snapshots = [], [], []
     tame_for, milestones = _tame_for(weights, X, params), {}
