@@ -78,13 +78,10 @@ def _stable(params):
 def main():
     name = model_argument(__doc__)
     params = getattr(load_params(paths.ROOT), f"train_{name}")
-
-    every = MODELS[name].print_every
     sys.stdout.reconfigure(line_buffering=True)  # losses are seen when they come, through a pipe too
-
     # disable=None: no bar where the output is not a terminal.
     with tqdm(total=params.iterations, disable=None, leave=False, unit="it") as bar:
-        due = 0
+        due, every = 0, MODELS[name].print_every
 
         def report(iteration, loss):
             nonlocal due

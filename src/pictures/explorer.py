@@ -24,10 +24,7 @@ GOOD = 0.9  # share of the points right, at a moment worth dragging to
 
 
 def explorer(root, room):
-    """The part of the page with the models to explore: HTML with style, script and data in it.
-
-    It takes no more than `room` characters; weights that do not fit are left out, and that is said.
-    """
+    """The part of the page to explore the models, in at most `room` characters; it says which weights do not fit."""
     X, y = read_points(root / paths.DATA)
     classes = int(y.max()) + 1
     shown = np.concatenate([np.flatnonzero(y == k)[:: thinning(len(y))] for k in range(classes)])

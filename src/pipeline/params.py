@@ -157,11 +157,8 @@ def _checked(kind, value, key=""):
 
 
 def _refuse(key, value, rule):
-    if isinstance(value, str):
-        shown = f"the text {_shortened(repr(value))}"
-    else:
-        shown = _shortened(value)
-        shown = {"None": "empty", "True": "true", "False": "false"}.get(shown, shown)
+    shown = f"the text {_shortened(repr(value))}" if isinstance(value, str) else _shortened(value)
+    shown = {"None": "empty", "True": "true", "False": "false"}.get(shown, shown)
     where = f"{paths.PARAMS}: {key}" if key else str(paths.PARAMS)
     raise UserError(f"{where} is {shown}, but {rule}")
 

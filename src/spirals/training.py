@@ -60,10 +60,9 @@ def _tame_for(weights, X, params):
 def train(model, weights, X, y, params, report=lambda iteration, loss: None):
     """Trains the weights in place, as `gradient_descent`, and keeps what happened.
 
-    Returns the curve, a list of (iteration, loss, accuracy), and the snapshots, a list of dicts: permille
-    of the training, iteration, accuracy, weights. `report` is called with every iteration, and with its
-    loss or None: not every loss is computed. Diverged where it is not finite, with the curve up to there and the loss
-    just before.
+    Returns the curve, a list of (iteration, loss, accuracy), and the snapshots, a list of dicts: permille of the
+    training, iteration, accuracy, weights. `report` is called with every iteration, and with its loss or None: not
+    every loss is computed. Diverged where one is not finite, with the curve up to there and the loss just before.
     """
     curve, unrecorded, snapshots = [], [], []
     tame_for, milestones = _tame_for(weights, X, params), {}
