@@ -28,8 +28,12 @@ def evaluate(name, params, root):
     return metrics
 
 
+def main():
+    metrics = evaluate(model_argument(__doc__), load_params(paths.ROOT), paths.ROOT)
+    told = "train loss {train_loss:.6f}, train accuracy {train_accuracy:.1%}, test accuracy {test_accuracy:.1%}"
+    print(told.format(**metrics))
+
+
 if __name__ == "__main__":
     with plain_errors():
-        metrics = evaluate(model_argument(__doc__), load_params(paths.ROOT), paths.ROOT)
-        told = "train loss {train_loss:.6f}, train accuracy {train_accuracy:.1%}, test accuracy {test_accuracy:.1%}"
-        print(told.format(**metrics))
+        main()

@@ -18,8 +18,12 @@ def generate(params, root):
     return len(trained[1]), len(tested[1])
 
 
+def main():
+    params = load_params(paths.ROOT)
+    made, fresh = generate(params, paths.ROOT)
+    print(f"{made:,} points in {params.generate.classes} classes -> {paths.DATA}; {fresh:,} fresh -> {paths.FRESH}")
+
+
 if __name__ == "__main__":
     with plain_errors():
-        params = load_params(paths.ROOT)
-        made, fresh = generate(params, paths.ROOT)
-        print(f"{made:,} points in {params.generate.classes} classes -> {paths.DATA}; {fresh:,} fresh -> {paths.FRESH}")
+        main()

@@ -28,20 +28,10 @@ ADVICE = "This belongs below stages: in dvc.yaml, and into .gitignore the lines 
 
 
 def track(root, pipeline, settings, store):
-    """Publishes the results, unless the store has them.
-
-    Args:
-        root: folder of the project.
-        pipeline: see `bridge.stages.Pipeline`.
-        settings: see `bridge.settings.load_settings`.
-        store: see `bridge.store.Store`.
-
-    Returns:
-        A list of (name, run), with run a dict: run_id, experiment_id, new.
+    """Publishes the results, unless the store has them: a list of (name, dict of run_id, experiment_id, new).
 
     Raises:
-        UserError: a result is not what the stages wrote with these parameters, or the store is
-            unreachable or refuses.
+        UserError: a result is not what the stages wrote with these parameters, or the store is unreachable or refuses.
     """
     results = load_results(pipeline, settings, root)
     mend_moved(store)
@@ -104,10 +94,9 @@ def main():
 
 
 def publisher():
-    """Exit code of a process that does the same for us, having imported MLflow already; None if there is none.
+    """Exit code of a process that did it for us, having imported MLflow already; None if there is none.
 
-    BRIDGE_PUBLISHER is the address of its Unix socket: it gets command, folder and environment as JSON, and our
-    standard output, as tools/sweep/warm.py has it.
+    BRIDGE_PUBLISHER is the address of its Unix socket; what it gets is in tools/sweep/warm.py.
     """
     with suppress(OSError, KeyError), socket.socket(socket.AF_UNIX) as connection:
         connection.connect(os.environ.pop("BRIDGE_PUBLISHER"))
@@ -117,8 +106,7 @@ def publisher():
 
 
 if __name__ == "__main__":
-    code = publisher()
-    if code is not None:
+    if (code := publisher()) is not None:
         sys.exit(code)
     with plain_errors():
         main()
