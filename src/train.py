@@ -16,7 +16,7 @@ from pipeline.params import load_params, model_argument
 from spirals.models import MODELS
 from spirals.training import Diverged, gradient_descent, train
 
-COMPILE_FROM = 1.2e9  # points times weights times iterations: NumPy then loses 2 s; compiling takes 4, but once
+COMPILE_FROM = 2.5e8  # points times weights times iterations: NumPy then loses a second; compiling takes 4, but once
 
 
 def train_model(name, params, root, report=lambda iteration, loss: None):
