@@ -26,21 +26,19 @@ def plot(name, params, root):
     moments = {at["iteration"]: at for at in snapshots}  # a short training has several at one iteration
     points = movie.points_layer(X, y)
 
-    def still():
-        scores, _ = model.forward(weights, X)
-        title = f"{model.title}: {accuracy(scores, y):.0%} of the points right"
-        probabilities = figures.grid_probabilities(model, weights, lim, params.grid)
-        boundary = root / paths.picture(name, "boundary")
-        figures.draw_boundary(boundary, title, probabilities, np.argmax(scores, axis=1), X, y, params.dpi)
-        figures.draw_losses(root / paths.picture(name, "loss"), {name: curve}, params.dpi)
-
     def pixels(at):
         return movie.boundary_pixels(figures.grid_probabilities(model, at["weights"], lim, FRAME_CELLS), points)
 
-    with figures.meanwhile(still), ThreadPoolExecutor(2, initializer=fast_on_short_rows) as pool:
+    with ThreadPoolExecutor(2, initializer=fast_on_short_rows) as pool:
         for at, picture in zip(moments.values(), pool.map(pixels, moments.values()), strict=True):
             at["pixels"] = picture
-        draw_training(name, root, snapshots, moments, curve)
+    draw_training(name, root, snapshots, moments, curve)
+    scores, _ = model.forward(weights, X)
+    title = f"{model.title}: {accuracy(scores, y):.0%} of the points right"
+    probabilities = figures.grid_probabilities(model, weights, lim, params.grid)
+    boundary = root / paths.picture(name, "boundary")
+    figures.draw_boundary(boundary, title, probabilities, np.argmax(scores, axis=1), X, y, params.dpi)
+    figures.draw_losses(root / paths.picture(name, "loss"), {name: curve}, params.dpi)
 
 
 def draw_training(name, root, snapshots, moments, curve):

@@ -46,10 +46,9 @@ def draw(dpi, root, curves):
         pairs = files.read_pairs(root / paths.confusion(name), classes)
         counts[name] = np.bincount(pairs @ (classes, 1), minlength=classes**2).reshape(classes, classes)
     folder = root / paths.FIGURES
-    boundaries = [root / paths.picture(name, "boundary") for name in MODELS]
-    with figures.meanwhile(figures.draw_losses, folder / "losses.png", curves, dpi):
-        figures.side_by_side(boundaries, folder / "boundaries.png", dpi)
-        figures.draw_data(folder / "data.png", X, y, dpi)
+    figures.side_by_side([root / paths.picture(name, "boundary") for name in MODELS], folder / "boundaries.png", dpi)
+    figures.draw_data(folder / "data.png", X, y, dpi)
+    figures.draw_losses(folder / "losses.png", curves, dpi)
     figures.draw_confusions(folder / "confusions.png", counts, dpi)
 
 
@@ -136,9 +135,13 @@ def versions(root):
         return {name: re.search(rf"^{name}==(\S+)", lock, re.MULTILINE)[1] for name in PACKAGES}
 
 
+def main():
+    if "DVC_STAGE" in os.environ:  # by hand nothing gets into dvc.lock
+        files.refuse_strays(paths.ROOT)
+    report(used_params(load_params(paths.ROOT), paths.ROOT), paths.ROOT)
+    print(f"the results on one page -> {paths.REPORT_PAGE}, {paths.REPORT}")
+
+
 if __name__ == "__main__":
     with plain_errors():
-        if "DVC_STAGE" in os.environ:  # by hand nothing gets into dvc.lock
-            files.refuse_strays(paths.ROOT)
-        report(used_params(load_params(paths.ROOT), paths.ROOT), paths.ROOT)
-        print(f"the results on one page -> {paths.REPORT_PAGE}, {paths.REPORT}")
+        main()

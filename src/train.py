@@ -79,8 +79,7 @@ def main():
     name = model_argument(__doc__)
     params = getattr(load_params(paths.ROOT), f"train_{name}")
     sys.stdout.reconfigure(line_buffering=True)  # losses are seen when they come, through a pipe too
-    # disable=None: no bar where the output is not a terminal.
-    with tqdm(total=params.iterations, disable=None, leave=False, unit="it") as bar:
+    with tqdm(total=params.iterations, disable=None, leave=False, unit="it") as bar:  # None: only in a terminal
         due, every = 0, MODELS[name].print_every
 
         def report(iteration, loss):
@@ -94,10 +93,8 @@ def main():
     (_, first, _), (_, last, accuracy) = curve[0], curve[-1]
     print(f"training accuracy: {accuracy:.2f}")
     if last > first:
-        print(
-            f"note: the loss ended at {last:.6g}, above the {first:.6g} it began with:"
-            f" try a train_{name}.learning_rate below {_stable(params):g}"
-        )
+        advice = f"try a train_{name}.learning_rate below {_stable(params):g}"
+        print(f"note: the loss ended at {last:.6g}, above the {first:.6g} it began with: {advice}")
 
 
 if __name__ == "__main__":

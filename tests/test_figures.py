@@ -1,7 +1,6 @@
 """The pictures show what the files say: looked at as pixels, and as what Matplotlib was told to draw."""
 
 import shutil
-from contextlib import nullcontext
 
 import msgspec
 import numpy as np
@@ -197,7 +196,6 @@ def test_a_boundary_marks_what_is_wrong(kept):
 @pytest.mark.parametrize("name", MODELS)
 def test_a_boundary_says_the_accuracy(drawn, kept, name, monkeypatch):
     monkeypatch.setattr("plot.draw_training", lambda *_: None)
-    monkeypatch.setattr(figures, "meanwhile", lambda draw: nullcontext(draw()))  # in a copy nothing would be kept
     plot(name, load_params(drawn).plot, drawn)
     X, y = read_points(drawn / paths.DATA)
     scores = layers(read_weights(drawn / paths.weights(name), name), X)[-1]

@@ -30,8 +30,7 @@ ADVICE = "This belongs below stages: in dvc.yaml, and into .gitignore the lines 
 def track(root, pipeline, settings, store):
     """Publishes the results, unless the store has them: a list of (name, dict of run_id, experiment_id, new).
 
-    Raises:
-        UserError: a result is not what the stages wrote with these parameters, or the store is unreachable or refuses.
+    UserError where a result is not what the stages wrote with these parameters, or the store is unreachable or refuses.
     """
     results = load_results(pipeline, settings, root)
     mend_moved(store)

@@ -56,8 +56,7 @@ ORDER = "bridge.order"  # tag of a run: how many were published before it
 def publish(results, lineage, store):
     """Publishes what the store does not have; by digest, a dict: run_id, experiment_id, new.
 
-    Raises:
-        UserError: the store is unreachable or refuses.
+    UserError where the store is unreachable or refuses.
     """
     try:
         if store.file:

@@ -122,8 +122,7 @@ def named(keys, beginnings):
 def load_results(pipeline, settings, root):
     """One for each item of the stages that mlflow.yaml names, or one of all stages.
 
-    Raises:
-        UserError: a stage has not run; or mlflow.yaml names stages or files that are not there.
+    UserError where a stage has not run, or mlflow.yaml names stages or files that are not there.
     """
     items = {} if settings["runs"] else {"": pipeline.upstream}
     for name in pipeline.upstream:

@@ -1,10 +1,8 @@
 """The figures, in one style, drawn from numbers that are the same everywhere, without a date or a version."""
 
 import sys
-from contextlib import contextmanager
 from functools import reduce
 from itertools import cycle
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,6 @@ from matplotlib.ticker import FixedLocator, MaxNLocator
 from PIL import Image
 
 from pictures.palette import LARGEST, MARKERS, PALE, PALETTE, TINT, class_colors, limit, marker_size, thinning
-from pipeline.errors import plain_errors
 from pipeline.files import reading, replacing
 from spirals.arithmetic import exp, log
 from spirals.data import NAME
@@ -57,22 +54,6 @@ def tinted(best, margin):
     """RGB colours [..., 3] of the predicted classes [...]: pale where the margin [...], their lead, is 0, full at 1."""
     ink = 1 - class_colors(int(best.max()) + 1)
     return 1 - ink[best] * (PALE + (TINT - PALE) * margin)[..., None]
-
-
-@contextmanager
-def meanwhile(draw, *arguments):
-    """Draws in a copy of this process, on another processor, while the block runs here; ends with it if it fails."""
-
-    def plainly():
-        with plain_errors():
-            draw(*arguments)
-
-    copy = get_context("fork").Process(target=plainly)  # a fresh process would import Matplotlib once more
-    copy.start()
-    yield
-    copy.join()
-    if copy.exitcode:
-        sys.exit(copy.exitcode)  # it has said why
 
 
 def panels_of(count, height, top, bottom, left=0.7, right=0.12, gap=0.82, **settings):

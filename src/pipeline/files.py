@@ -108,10 +108,8 @@ def refuse_strays(root):
             places = [file, *file.parents]
             if written.isdisjoint(places) and not any(place.name.startswith((".", "__pycache__")) for place in places):
                 stray = [place for place in places if place not in around][-1]
-                raise UserError(
-                    f"no stage writes {stray}, which would change the hash of {folder} in {paths.LOCK}:"
-                    " move it away, and run dvc repro"
-                )
+                told = f"no stage writes {stray}, which would change the hash of {folder} in {paths.LOCK}"
+                raise UserError(f"{told}: move it away, and run dvc repro")
 
 
 def float_refused(name):

@@ -195,7 +195,5 @@ def _check_memory(params):
     with suppress(OSError, ValueError):  # no such file, or the word max
         memory = min(memory, int(MEMORY_LIMIT.read_text()))
     if most > memory:
-        raise UserError(
-            f"{paths.PARAMS} asks for about {most / 2**30:,.1f} GiB of memory; this machine has"
-            f" {memory / 2**30:,.1f}: {advice}"
-        )
+        asked, there = (f"{size / 2**30:,.1f}" for size in (most, memory))
+        raise UserError(f"{paths.PARAMS} asks for about {asked} GiB of memory; this machine has {there}: {advice}")

@@ -50,7 +50,5 @@ def diverged_curve(model, experiment):
 
 def main_root():
     """Root of the checkout that the user works in: queue and sweep have throw-away ones below its `.dvc/tmp/exps`."""
-    for folder in ROOT.parents:
-        if folder.parts[-3:] == (".dvc", "tmp", "exps"):
-            return folder.parents[2]
-    return ROOT
+    found = (folder.parents[2] for folder in ROOT.parents if folder.parts[-3:] == (".dvc", "tmp", "exps"))
+    return next(found, ROOT)

@@ -19,8 +19,8 @@ LN2 = Context(prec=60).ln(Decimal(2))
 LN2_HIGH = math.floor(LN2 * 2**32) / 2**32
 LN2_LOW = float(LN2 - Decimal(LN2_HIGH))
 
-# glibc hands the pages of a freed array back to the system and takes new ones for the next,
-# which costs as much as a multiplication, until it has seen a large array come and go.
+# glibc hands the pages of a freed array back to the system and takes new ones for the next, which costs as much as a
+# multiplication, until it has seen a large array come and go.
 np.empty(30_000_000 // 8)
 
 
@@ -116,8 +116,8 @@ EXP_SERIES = [np.array(1.0 / math.factorial(n)) for n in range(16, 1, -1)]
 def exp(x):
     """e to the power x, an array of any shape, within 1 ulp.
 
-    x = k ln 2 + r with |r| <= ln(2)/2, and e**x = 2**k e**r with the Taylor series of
-    e**r, its small terms first. Zero below -745.2, infinity above 709.8, NaN for NaN.
+    x = k ln 2 + r with |r| <= ln(2)/2, and e**x = 2**k e**r with the Taylor series of e**r, its small terms first. Zero
+    below -745.2, infinity above 709.8, NaN for NaN.
     """
     x = np.minimum(np.maximum(x, -746.0), 710.0)
     k = np.rint(x * (1.0 / (LN2_HIGH + LN2_LOW)))
@@ -140,9 +140,8 @@ _LOG_SERIES = [2.0 / (2 * n + 1) for n in range(11, 0, -1)]
 def log(x):
     """Natural logarithm of x, an array of any shape, within 1 ulp.
 
-    x = 2**e m with m between sqrt(1/2) and sqrt(2), f = m - 1, s = f/(2 + f), z = s s:
-    log m = f - (f f/2 - s (f f/2 + z (2/3 + 2/5 z + 2/7 z z + ...))), the form that
-    keeps the last bit (fdlibm, e_log.c). Minus infinity for zero, NaN below it.
+    x = 2**e m with m between sqrt(1/2) and sqrt(2), f = m - 1, s = f/(2 + f), z = s s: log m = f - (f f/2 - s (f f/2 +
+    z (2/3 + 2/5 z + 2/7 z z + ...))), the form that keeps the last bit (fdlibm, e_log.c). -inf for zero, NaN below it.
     """
     valid = (x > 0.0) & (x < np.inf)
     mantissa, exponent = np.frexp(np.where(valid, x, 1.0))
@@ -173,8 +172,8 @@ def log_rounded(x):
 def sin_cos_rounded(x):
     """Sine [N] and cosine [N] of x [N], radians, correctly rounded: 40 or more decimal digits, then the nearest float.
 
-    x = q pi/2 + r with |r| <= pi/4, and the Taylor series of both functions at r. Slow
-    (some 20 microseconds a number) and meant for making data. NaN for infinity and NaN.
+    x = q pi/2 + r with |r| <= pi/4, and the Taylor series of both functions at r. Slow (some 20 microseconds a number)
+    and meant for making data. NaN for infinity and NaN.
     """
     pairs = [_sin_cos(value) if math.isfinite(value) else (math.nan, math.nan) for value in x.tolist()]
     sine, cosine = np.array(pairs).reshape(-1, 2).T
@@ -209,7 +208,7 @@ def _half_pi(digits):
     def arctan_inverse(n):
         total, power, k = 0, unit // n, 1
         while power:
-            total += power // k if k % 4 == 1 else -(power // k)
+            total += (2 - k % 4) * (power // k)  # plus, minus, plus, minus
             power //= n * n
             k += 2
         return total

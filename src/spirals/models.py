@@ -122,8 +122,7 @@ MODELS = {"linear": Linear, "mlp": MLP}  # under the names that params.yaml and 
 def softmax(scores):
     """Class probabilities [N, K] of the scores [N, K], p_k = e**f_k / sum_j e**f_j.
 
-    The row's maximum is subtracted first, which changes nothing but the range:
-    no score is too large.
+    The row's maximum is subtracted first, which changes nothing but the range: no score is too large.
     """
     exp_scores = exp(_shifted(scores))
     return exp_scores / np.sum(exp_scores, axis=1, keepdims=True)
@@ -137,9 +136,8 @@ def _shifted(scores):
 def loss(weights, scores, y, l2):
     """Average cross-entropy of the scores [N, K] for the classes y [N], and L2 regularization of the matrices.
 
-    L = 1/N sum_i -log p_i(y_i) + l2/2 sum W**2 (case study, "Compute the loss"). The
-    logarithm of the probability is taken without the probability, as
-    f_y - log sum_j e**f_j, so that a loss is never infinite because one underflows.
+    L = 1/N sum_i -log p_i(y_i) + l2/2 sum W**2 (case study, "Compute the loss"). The logarithm of the probability is
+    taken without the probability, as f_y - log sum_j e**f_j, so that a loss is never infinite because one underflows.
     """
     shifted = _shifted(scores)
     logprobs = shifted[np.arange(len(y)), y] - log(np.sum(exp(shifted), axis=1))
