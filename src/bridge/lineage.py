@@ -4,7 +4,7 @@ import getpass
 import os
 import subprocess
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bridge.errors import UserError
@@ -26,7 +26,7 @@ class Lineage:
     experiment: str | None  # name of the DVC experiment; None outside of `dvc exp run`
     source: str
     user: str
-    committed: dict  # the stages that have run, as the commit's dvc.lock has them
+    committed: dict = field(default_factory=dict)  # the stages that have run, as the commit's dvc.lock has them
 
     @property
     def _known(self):
