@@ -13,7 +13,6 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the defaults wait for minutes
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")  # or a model gets the lock file of the whole project
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 import colorsys
@@ -243,7 +242,7 @@ def _log_model(client, store, run, fresh, result):
         models = [client.create_logged_model(number, result.run or "model", run_id, tags, params)]
     place, name = models[0].artifact_location, models[0].model_id
     with tempfile.TemporaryDirectory() as folder:
-        _write_model(folder, Model(place, run_id, model_uuid=name, model_id=name), result)
+        _write_model(Path(folder), Model(place, run_id, model_uuid=name, model_id=name), result)
         _upload(store, get_artifact_repository(place), Path(folder))
     client.finalize_logged_model(name, "READY")
     if fresh or not (run.outputs and run.outputs.model_outputs):
@@ -252,28 +251,36 @@ def _log_model(client, store, run, fresh, result):
 
 
 def _write_model(folder, model, result):
-    """A model in MLflow's format, of what mlflow.yaml says."""
-    settings = result.settings["model"]
-    try:
-        example = np.array(settings["example"]) if settings.get("example") else None
-        if settings.keys() >= {"inputs", "outputs"}:
+    """In MLflow's format; its own `save_model` looks through all installed packages first, for half a second."""
+    settings, python = result.settings["model"], platform.python_version()
+    if settings.keys() >= {"inputs", "outputs"}:
+        try:
             pairs = [(np.dtype(kind), tuple(shape)) for kind, shape in (settings["inputs"], settings["outputs"])]
-            model.signature = ModelSignature(*(Schema([TensorSpec(*pair)]) for pair in pairs))
-    except (TypeError, ValueError) as error:
-        told = f"model.inputs and model.outputs must be [type, shape], model.example an array: {error}"
-        raise UserError(f"mlflow.yaml: {told}") from None
-    needed = [f"mlflow=={mlflow.__version__}", f"numpy=={np.__version__}"]
-    mlflow.pyfunc.save_model(
-        folder,
-        mlflow_model=model,
-        loader_module=settings["loader"],
-        data_path=str(result.root / settings["file"]),
-        code_paths=[str(result.root / path) for path in settings.get("code", ())] or None,
-        # Given as pip_requirements, it looks through all packages for conflicts, for half a second.
-        conda_env={"dependencies": [f"python={platform.python_version()}", "pip", {"pip": needed}]},
-        input_example=example,
-        model_config=settings.get("config"),
-    )
+        except (TypeError, ValueError) as error:
+            raise UserError(f"mlflow.yaml: model.inputs and model.outputs must be [type, shape]: {error}") from None
+        model.signature = ModelSignature(*(Schema([TensorSpec(*pair)]) for pair in pairs))
+    if example := settings.get("example"):
+        names = {"artifact_path": "input_example.json", "serving_input_path": "serving_input_example.json"}
+        model.saved_input_example_info = {**names, "type": "ndarray"}
+        (folder / names["artifact_path"]).write_text(json.dumps(example))
+        (folder / names["serving_input_path"]).write_text(json.dumps({"inputs": example}))
+    data = f"data/{Path(settings['file']).name}"
+    _copy(result.root / settings["file"], folder / data)
+    for path in settings.get("code", ()):
+        target = folder / "code" / Path(path).name
+        shutil.copytree(result.root / path, target, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "requirements.txt").write_text(f"mlflow=={mlflow.__version__}\nnumpy=={np.__version__}\n")
+    (folder / "python_env.yaml").write_text(f"python: {python}\ndependencies:\n- -r requirements.txt\n")
+    flavor = {"loader_module": settings["loader"], "python_version": python, "data": data}
+    flavor |= {"code": "code" if settings.get("code") else None, "config": settings.get("config")}
+    model.add_flavor("python_function", **flavor, env={"virtualenv": "python_env.yaml"})
+    model.save(str(folder / "MLmodel"))
+
+
+def _copy(source, target):
+    """A file or a folder."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
 
 
 def _log_values(client, run, result, metrics, curves, model):
@@ -305,9 +312,7 @@ def _log_files(store, repository, start, result):
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         for path in result.files():
-            place = folder / path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            (shutil.copytree if (result.root / path).is_dir() else shutil.copy)(result.root / path, place)
+            _copy(result.root / path, folder / path)
         for key, step, file in result.images():
             (folder / "images").mkdir(exist_ok=True)
             name = f"{folder}/images/{key}+step+{step}+timestamp+{start + step}+{unique}"
