@@ -93,10 +93,7 @@ def load_lineage(pipeline, root):
 
 
 def described(result, lineage, metrics, names):
-    """What a run says of itself, in Markdown: what it is, its metrics beside the commit's, how to get it back.
-
-    `names` are those of the DVC experiments that had it.
-    """
+    """What a run says of itself, in Markdown; `names` are those of the DVC experiments that had its result."""
     before, changed = lineage.committed_metrics(result), lineage.changed(result)
     commit = lineage.commit[:7] if lineage.commit else None
     lines = [f"Result{f' {result.run}' if result.run else ''} of the DVC pipeline in {lineage.source}", ""]

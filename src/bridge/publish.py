@@ -53,10 +53,7 @@ ORDER = "bridge.order"  # tag of a run: how many were published before it
 
 
 def publish(results, lineage, store):
-    """Publishes what the store does not have; by digest, a dict: run_id, experiment_id, new.
-
-    UserError where the store is unreachable or refuses.
-    """
+    """By digest, a dict: run_id, experiment_id, and new if it had to be published; UserError if the store refuses."""
     try:
         if store.file:
             _create_database(store)

@@ -38,8 +38,9 @@ def serve(address):
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
     with socket.socket(socket.AF_UNIX) as server:
-        server.bind(address)
+        server.bind(f"{address}.new")
         server.listen()
+        os.rename(f"{address}.new", address)  # whoever finds it can connect
         while 0 not in select.select([0, server], [], [])[0]:
             connection, _ = server.accept()
             with connection:
