@@ -74,7 +74,14 @@ def run_experiment(name, values, job):
                     (clone / ".dvc/config.local").write_text(f"[cache]\n    dir = {job['cache']}\n")
             run("git", "fetch", "--quiet", "origin")
             run("git", "checkout", "--quiet", "--force", "--detach", job["rev"])
-            dvc("exp", "run", "--name", name, *settings)
+            try:
+                dvc("exp", "run", "--name", name, *settings)
+            except Failed as error:
+                if not re.search(r"/runs/\w+/\w+/\.[\w-]+\.tmp", str(error)):
+                    raise
+                # DVC took what another worker wrote into the cache of runs, half-way, for broken: now it is whole.
+                run("git", "checkout", "--quiet", "--force", "--detach", job["rev"])
+                dvc("exp", "run", "--name", name, *settings)
             if job["push"]:
                 dvc("push")  # before the experiment itself: one that is there is whole
             try:
