@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -254,6 +255,7 @@ def forking(tmp_path):
         yield address
         server.stdin.close()
         assert server.wait(timeout=20) == -signal.SIGKILL, "it ends with whoever started it"
+        assert not os.path.exists(address)
 
 
 def test_a_fork_is_as_a_process_of_its_own(forking, tmp_path):
@@ -287,6 +289,16 @@ match sys.argv[1]:
             assert "to the other" in text and "from a child" in text
         assert ("error: said" in text) == (way == "say") and ("ZeroDivisionError" in text) == (way == "raise")
     assert codes == {"end": 0, "exit": 3, "say": 1, "raise": 1, "die": 1}
+
+
+def test_a_fork_ends_with_whoever_asked_for_it(forking):
+    for part in (b"", b'[["script'):
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(forking)
+            connection.sendall(part)
+            connection.shutdown(socket.SHUT_WR)
+            connection.settimeout(20)
+            assert connection.recv(16) == b""
 
 
 @needs_dask

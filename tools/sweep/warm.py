@@ -47,6 +47,9 @@ def serve(address):
                 if os.fork() == 0:
                     server.close()
                     _run(connection)
+    os.remove(address)
+    with suppress(OSError):  # it is not ours alone
+        os.rmdir(os.path.dirname(address))
     os.killpg(0, signal.SIGKILL)
 
 
@@ -54,7 +57,9 @@ def _run(connection):
     """In the fork: runs the script, with the first of the sent files as its output, and sends its exit code."""
     told, files, *_ = socket.recv_fds(connection, 2**20, 2)
     while not told.endswith(b"\n"):
-        told += connection.recv(2**20)
+        if not (more := connection.recv(2**20)):  # who asked was killed meanwhile
+            os._exit(1)
+        told += more
     sys.argv, folder, environment = json.loads(told)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     random.seed()
