@@ -5,6 +5,8 @@ import json
 import re
 import shutil
 import stat
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -88,6 +90,24 @@ def test_cut_off_files_of_dvc_are_removed(repo, tmp_path):
     assert remove_cut_off(repo) == []
     lock.write_text(LOCK[: LOCK.index("  report:\n")])
     shutil.rmtree(rwlock.parent)
+    assert remove_cut_off(repo) == []
+
+
+def test_an_empty_folder_in_the_cache_of_runs_is_removed(repo, tmp_path):
+    """DVC, killed between making it and writing into it, cannot run that stage again."""
+    root = tmp_path / "project"
+    (root / "dvc.yaml").write_text("stages: {one: {cmd: echo 1 > one, deps: [dep], outs: [one]}}")
+    (root / "dep").touch()
+    command = [sys.executable, "-m", "dvc", "repro"]
+    subprocess.run(command, cwd=root, check=True)
+    [run] = (root / ".dvc/cache/runs").glob("*/*/*")
+    run.unlink()
+    (root / "dvc.lock").unlink()
+    failed = subprocess.run(command, cwd=root, stderr=subprocess.PIPE, text=True)
+    assert failed.returncode and "join() argument must be str" in failed.stderr
+    assert remove_cut_off(repo) == [run.parent]
+    subprocess.run(command, cwd=root, check=True)
+    assert run.exists()
     assert remove_cut_off(repo) == []
 
 

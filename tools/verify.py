@@ -1,6 +1,7 @@
 """Before `dvc repro`: checks params.yaml, and removes what DVC would stumble over or believe wrongly; it is made anew.
 
-- A file that DVC was writing when it was killed, cut off: `dvc.lock`, `.dvc/tmp/rwlock`.
+- A file that DVC was writing when it was killed, cut off: `dvc.lock`, `.dvc/tmp/rwlock`; or the folder that it had
+  made for one in its cache of runs, and that it later cannot read empty.
 - An object of DVC's cache that is not what its name says, the MD5 of its bytes: DVC believes one that is
   write-protected without reading it (dvc issue 5978), and hands it out even to a stage that has just
   written the right bytes.
@@ -13,6 +14,7 @@ import hashlib
 import json
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from dvc.dvcfile import Lockfile
@@ -35,7 +37,7 @@ LOCK_BEGINS = "schema: '2.0'\n"
 
 
 def remove_cut_off(repo):
-    """Removes DVC's own files that are cut off.
+    """Removes DVC's own files that are cut off, and the empty folders of its cache of runs.
 
     A dvc.lock that begins otherwise than this DVC's is another version's, and one with the
     marks of a merge waits for its user: both stay.
@@ -56,6 +58,10 @@ def remove_cut_off(repo):
             except ValueError:
                 (folder / RWLOCK_FILE).unlink()
                 removed.append(folder / RWLOCK_FILE)
+    for folder in sorted(Path(repo.cache.legacy.path, "runs").glob("??/*")):
+        with suppress(OSError):  # it has something in it
+            folder.rmdir()
+            removed.append(folder)
     return removed
 
 
