@@ -12,12 +12,14 @@ from itertools import product
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 import summary
 import warm
 import worker
+from conftest import Checkout
 from ruamel.yaml import YAML
-from runs import free_port, mlflow_server
+from runs import free_port
 
 from pipeline.errors import UserError
 from spirals.models import MODELS
@@ -98,6 +100,43 @@ def test_nothing_outlives_its_worker():
         assert guard.wait(timeout=20) != 0, "the guard waits until the command is gone"
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        "[Errno 2] No such file: '/cache/runs/ab/abcd/.VqPq2tmnm.tmp'",
+        "failed to reproduce 'generate': join() argument must be str, bytes, or os.PathLike object, not 'NoneType'",
+    ],
+)
+def test_what_another_worker_broke_runs_again_as_if_nothing_had_run(told, tmp_path, monkeypatch):
+    checkout = Checkout(tmp_path / "hub", tmp_path / "site")
+    for command in (["init", "--quiet", "hub"], ["-C", "hub", "commit", "--quiet", "--allow-empty", "--message=start"]):
+        identity = {f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+        subprocess.run(["git", *command], cwd=tmp_path, env=checkout.environment | identity, check=True)
+    rev = checkout.run("git", "rev-parse", "HEAD").stdout.strip()
+    tried = []
+
+    def experiment(command, clone, *_):
+        left = clone / "data/left"
+        tried.append(left.exists())
+        if len(tried) == 1:
+            left.parent.mkdir()
+            left.touch()
+            raise worker.Failed(told)
+        subprocess.run(["git", "update-ref", f"refs/exps/{rev[:2]}/{rev[2:]}/one", rev], cwd=clone, check=True)
+
+    monkeypatch.setattr(worker, "_run_warm", experiment)
+    job = {
+        "rev": rev,
+        "address": str(checkout.root),
+        "folder": tmp_path / "clones",
+        "env": {},
+        "cache": None,
+        "push": False,
+    }
+    assert worker.run_experiment("one", {}, job) is None
+    assert tried == [False, False] and refs(checkout) == {"one": rev}
+
+
 def refs(checkout):
     """By name, the commit of every experiment."""
     lines = checkout.run("git", "for-each-ref", "--format=%(refname) %(objectname)", "refs/exps").stdout.splitlines()
@@ -136,8 +175,6 @@ def started(checkout, *command, cwd=None, **environment):
 
 def processes(words):
     """Processes with these words in their command line, and their parents': (pid, parent)."""
-    import psutil
-
     found = []
     for process in psutil.process_iter(["pid", "ppid", "cmdline"]):
         if words in " ".join(process.info["cmdline"] or []):
@@ -145,12 +182,16 @@ def processes(words):
     return found
 
 
-def running():
-    """A process that runs an experiment, and the parents of all that are like it."""
+def running(folder):
+    """A process that runs an experiment below the folder, and the parents of all that are like it.
+
+    Other tests have such processes, too: their parents are no workers of Dask.
+    """
     parents = dict(processes("warm.py"))
     for pid, parent in parents.items():
-        if parent in parents:
-            return pid, parents
+        with suppress(psutil.Error):
+            if parent in parents and Path(psutil.Process(pid).cwd()).is_relative_to(folder / ".dvc/tmp/exps/sweep"):
+                return pid, parents
 
 
 def without_last_stages(checkout):
@@ -192,10 +233,10 @@ def test_workers_and_their_number_do_not_change_a_byte(checkout, tmp_path):
 def test_killed_worker_interrupt_and_divergence_cost_nothing_but_themselves(checkout):
     without_last_stages(checkout)
     command = [*SWEEP, "s", "-S", "train_mlp.learning_rate=10000,0.1,0.2,0.3,0.4,0.5,0.6,0.7", "-S", "train_mlp.l2=100"]
-    command += ["--workers", "2"]
+    command += ["-S", "train_mlp.iterations=50", "--workers", "2"]
     with started(checkout, *command) as process:
         until(lambda: len(refs(checkout)) >= 1, "an experiment is finished")
-        fork, parents = until(running, "another one runs")
+        fork, parents = until(lambda: running(checkout.root), "another one runs")
         server = parents[fork]
         os.kill(parents[server], signal.SIGKILL)  # the worker
         until(lambda: {fork, server}.isdisjoint(dict(processes("warm.py"))), "its command has ended too")
@@ -219,7 +260,8 @@ def test_killed_worker_interrupt_and_divergence_cost_nothing_but_themselves(chec
     shown = checkout.run("dvc", "exp", "list", "--name-only").stdout.split()
     assert sorted(shown) == sorted(after)
 
-    other = checkout.run(*SWEEP, "s", "-S", "train_mlp.learning_rate=0.1,0.2", "-S", "train_mlp.l2=0.5", check=False)
+    other = [*SWEEP, "s", "-S", "train_mlp.learning_rate=0.1,0.2", "-S", "train_mlp.l2=0.5"]
+    other = checkout.run(*other, check=False)
     assert other.returncode == 1 and "give this sweep another name" in other.stderr
     checkout.set_params({"train_mlp.l2": 0.5})
     dirty = checkout.run(*command, check=False)
@@ -279,15 +321,14 @@ match sys.argv[1]:
 """)
     codes = {}
     for way in ("end", "exit", "say", "raise", "die"):
-        with open(tmp_path / "output", "w+b") as output:
+        with open(tmp_path / "output", "w+b") as output, open(tmp_path / "errors", "w+b") as errors:
             environment = {"NAME": way, "PATH": os.defpath, **dict.fromkeys("abcd", "x" * 2**16)}
-            codes[way] = warm.call(forking, [str(script), way], tmp_path, environment, output)
-            output.seek(0)
-            text = output.read().decode()
+            codes[way] = warm.call(forking, [str(script), way], tmp_path, environment, output, errors)
+        text, told = ((tmp_path / name).read_text() for name in ("output", "errors"))
         if way != "die":  # what it had not yet handed on is gone, as it would be elsewhere
-            assert f"{tmp_path} ['{way}'] {way} False __main__" in text
-            assert "to the other" in text and "from a child" in text
-        assert ("error: said" in text) == (way == "say") and ("ZeroDivisionError" in text) == (way == "raise")
+            assert f"{tmp_path} ['{way}'] {way} False __main__" in text and "from a child" in text
+        assert told.startswith("to the other\n")
+        assert ("error: said" in told) == (way == "say") and ("ZeroDivisionError" in told) == (way == "raise")
     assert codes == {"end": 0, "exit": 3, "say": 1, "raise": 1, "die": 1}
 
 
@@ -301,15 +342,17 @@ def test_a_fork_ends_with_whoever_asked_for_it(forking):
             assert connection.recv(16) == b""
 
 
+def cluster_sweep():
+    """A sweep for the workers of a scheduler, and the port that this listens at, or may."""
+    port = free_port()
+    return [*SWEEP, "s", "-S", "train_mlp.hidden_units=4,5,6,7", "--scheduler", f"tcp://127.0.0.1:{port}"], port
+
+
 @needs_dask
 @pytest.mark.slow
-def test_a_cluster_shares_servers_only(checkout, tmp_path):
-    """Workers in folders of their own, with nothing but Git, a DVC remote and an MLflow server in common."""
-    from mlflow import MlflowClient
-
+def test_a_cluster_that_has_too_little_in_common_is_refused(checkout, tmp_path):
     checkout.run("git", "init", "--quiet", "--bare", str(tmp_path / "hub.git"))
-    port = free_port()
-    command = [*SWEEP, "s", "-S", "train_mlp.hidden_units=4,5,6,7", "--scheduler", f"tcp://127.0.0.1:{port}"]
+    command, _ = cluster_sweep()
 
     def refused(**environment):
         done = checkout.run(*command, check=False, **environment)
@@ -319,12 +362,28 @@ def test_a_cluster_shares_servers_only(checkout, tmp_path):
     assert "--repo" in refused()
     checkout.run("git", "remote", "add", "origin", str(tmp_path / "hub.git"))
     assert "MLflow server" in refused()
-    server = f"http://127.0.0.1:{free_port()}"  # nothing listens there yet
+    server = f"http://127.0.0.1:{free_port()}"  # nothing listens there
     assert "DVC remote" in refused(MLFLOW_TRACKING_URI=server)
     checkout.run("dvc", "remote", "add", "--default", "store", str(tmp_path / "store"))
     checkout.commit("remote")
     checkout.run("git", "push", "--quiet", "origin", "main")
     assert "no scheduler answers" in refused(MLFLOW_TRACKING_URI=server)
+
+
+@needs_dask
+@pytest.mark.slow
+def test_a_cluster_shares_servers_only(checkout, server, tmp_path):
+    """Workers in folders of their own, with nothing but Git, a DVC remote and an MLflow server in common."""
+    from mlflow import MlflowClient
+
+    checkout.run("git", "init", "--quiet", "--bare", str(tmp_path / "hub.git"))
+    checkout.run("git", "remote", "add", "origin", str(tmp_path / "hub.git"))
+    checkout.run("dvc", "remote", "add", "--default", "store", str(tmp_path / "store"))
+    checkout.commit("remote")
+    checkout.run("git", "push", "--quiet", "origin", "main")
+    command, port = cluster_sweep()
+    client = MlflowClient(server[0])
+    environment = {"MLFLOW_TRACKING_URI": server[0], "MLFLOW_EXPERIMENT_NAME": "cluster"}
 
     def worker(name):
         folder = tmp_path / name
@@ -333,23 +392,21 @@ def test_a_cluster_shares_servers_only(checkout, tmp_path):
         return started(checkout, *dask, "--no-dashboard", "--death-timeout", "60", cwd=folder)
 
     scheduler = [sys.executable, "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", str(port)]
-    with mlflow_server(tmp_path) as server:
-        with worker("one"), worker("two"), started(checkout, *scheduler, "--no-dashboard", cwd=tmp_path) as lost:
-            with started(checkout, *command, MLFLOW_TRACKING_URI=server) as process:
-                pushed = ["git", "-C", str(tmp_path / "hub.git"), "for-each-ref", "refs/exps"]
-                until(lambda: checkout.run(*pushed).stdout, "an experiment is pushed")
-                os.killpg(lost.pid, signal.SIGKILL)
-                output, _ = process.communicate(timeout=LIMIT)
-        assert process.returncode == 1 and "the scheduler is lost" in output and "Traceback" not in output
-        kept = refs(checkout)
-        assert 1 <= len(kept) < 4
-        with worker("one"), worker("two"), started(checkout, *scheduler, "--no-dashboard", cwd=tmp_path):
-            checkout.run(*command, MLFLOW_TRACKING_URI=server)
-        assert kept.items() <= refs(checkout).items() and len(refs(checkout)) == 4
-        client = MlflowClient(server)
-        number = client.get_experiment_by_name("spirals").experiment_id
-        found = client.search_runs([number], "tags.`dvc.experiments` LIKE '%s-%'")
-        assert sorted(run.data.params["model"] for run in found) == sorted([*MODELS, "mlp", "mlp", "mlp"])
+    with worker("one"), worker("two"), started(checkout, *scheduler, "--no-dashboard", cwd=tmp_path) as lost:
+        with started(checkout, *command, **environment) as process:
+            pushed = ["git", "-C", str(tmp_path / "hub.git"), "for-each-ref", "refs/exps"]
+            until(lambda: checkout.run(*pushed).stdout, "an experiment is pushed")
+            os.killpg(lost.pid, signal.SIGKILL)
+            output, _ = process.communicate(timeout=LIMIT)
+    assert process.returncode == 1 and "the scheduler is lost" in output and "Traceback" not in output
+    kept = refs(checkout)
+    assert 1 <= len(kept) < 4
+    with worker("one"), worker("two"), started(checkout, *scheduler, "--no-dashboard", cwd=tmp_path):
+        checkout.run(*command, **environment)
+    assert kept.items() <= refs(checkout).items() and len(refs(checkout)) == 4
+    number = client.get_experiment_by_name("cluster").experiment_id
+    found = client.search_runs([number], "tags.`dvc.experiments` LIKE '%s-%'")
+    assert sorted(run.data.params["model"] for run in found) == sorted([*MODELS, "mlp", "mlp", "mlp"])
     checkout.run("dvc", "exp", "apply", "s-hidden_units=5", check=False)  # says that the data are not here
     assert "fetched" in checkout.run("dvc", "pull").stdout
 

@@ -88,7 +88,7 @@ def main():
     store = configured_store(root, settings["experiment"] or main_checkout(root).name)
     for name, run in track(root, pipeline, settings, store):
         page = f"{store.server}/#/experiments/{run['experiment_id']}/runs"
-        print(f"{name:8}{'published' if run.get('new') else 'was there':12}{page}/{run['run_id']}?{PAGE}")
+        print(f"{name:7} {'published' if run.get('new') else 'was there':12}{page}/{run['run_id']}?{PAGE}")
     print(f"{'charts' if store.served else 'charts (mlflow ui)':20}{page}?{PAGE}&compareRunsMode=CHART")
 
 
@@ -100,7 +100,7 @@ def publisher():
     with suppress(OSError, KeyError), socket.socket(socket.AF_UNIX) as connection:
         connection.connect(os.environ.pop("BRIDGE_PUBLISHER"))
         told = json.dumps([sys.argv, os.getcwd(), {**os.environ}])
-        socket.send_fds(connection, [told.encode() + b"\n"], [1])
+        socket.send_fds(connection, [told.encode() + b"\n"], [1, 2])
         return int(connection.recv(16) or 1)
 
 

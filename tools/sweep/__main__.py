@@ -153,7 +153,7 @@ def finished(job, sweep, experiments):
             raise UserError(f"cannot fetch from {without_secrets(job['address'])}")
     refs = _output("git", "for-each-ref", "--format=%(refname)", folder).split()
     found = {ref.rpartition("/")[2]: ref for ref in refs if ref.rpartition("/")[2] in experiments}
-    yaml = YAML(typ="safe", pure=True)
+    yaml = YAML(typ="safe")
     for name, ref in found.items():
         params = yaml.load(_output("git", "show", f"{ref}:{paths.PARAMS}"))
         for key, value in experiments[name].items():

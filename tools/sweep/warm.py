@@ -12,7 +12,10 @@ import runpy
 import select
 import signal
 import socket
+import subprocess
 import sys
+import tempfile
+import time
 import traceback
 from contextlib import suppress
 
@@ -31,7 +34,7 @@ def serve(address):
     It ends, with all of its session, when nobody has the other end of its standard input any more: however
     the process that started it died.
     """
-    os.environ["GIT_PYTHON_REFRESH"] = "quiet"
+    os.environ.update(GIT_PYTHON_REFRESH="quiet", MLFLOW_LOGGING_LEVEL="WARNING")  # they are read at the import
     for name in IMPORTED:
         with suppress(ImportError):
             importlib.import_module(name)
@@ -54,8 +57,8 @@ def serve(address):
 
 
 def _run(connection):
-    """In the fork: runs the script, with the first of the sent files as its output, and sends its exit code."""
-    told, files, *_ = socket.recv_fds(connection, 2**20, 2)
+    """In the fork: runs the script, which prints into the first two of the sent files, and sends its exit code."""
+    told, files, *_ = socket.recv_fds(connection, 2**20, 3)
     while not told.endswith(b"\n"):
         if not (more := connection.recv(2**20)):  # who asked was killed meanwhile
             os._exit(1)
@@ -63,7 +66,7 @@ def _run(connection):
     sys.argv, folder, environment = json.loads(told)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     random.seed()
-    for place, file in enumerate((os.open(os.devnull, os.O_RDONLY), files[0], files[0])):
+    for place, file in enumerate((os.open(os.devnull, os.O_RDONLY), *files[:2])):
         os.dup2(file, place)
     os.chdir(folder)
     os.environ.clear()
@@ -79,12 +82,28 @@ def _run(connection):
         traceback.print_exc()
         code = 1
     sys.stdout.flush()
+    sys.stderr.flush()
     connection.sendall(str(code).encode())
     os._exit(code)
 
 
+def start():
+    """Starts a server, which ends with this process; returns its address, where it listens already, and the process.
+
+    ChildProcessError if it ended at once.
+    """
+    address = f"{tempfile.mkdtemp()}/warm"
+    command = [sys.executable, "-E", __file__, address]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+    while not os.path.exists(address):
+        if process.poll() is not None:
+            raise ChildProcessError
+        time.sleep(0.05)
+    return address, process
+
+
 def call(address, command, folder, environment, *files):
-    """Exit code of a Python script that the server of this address runs; files: of its output, and others to hold."""
+    """Exit code of a Python script that the server of this address runs; files: its output, its errors, one to hold."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(address)
         told = json.dumps([command, str(folder), environment])

@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from functools import cache
 from pathlib import Path
 
@@ -28,6 +27,9 @@ def watch():
 threading.Thread(target=watch, daemon=True).start()
 sys.exit(child.wait())
 """
+
+# What DVC says of a run that is being written into its cache: it took the file for broken, or found none in the folder.
+HALF_WAY = r"/runs/\w+/\w+/\.[\w-]+\.tmp|join\(\) argument must be .* not 'NoneType'"
 
 
 class Failed(Exception):
@@ -63,6 +65,10 @@ def run_experiment(name, values, job):
     def dvc(*command):
         _run_warm(["dvc", *command], clone, job["env"], lock)
 
+    def run_at_rev():
+        run("git", "checkout", "--quiet", "--force", "--detach", job["rev"])
+        dvc("exp", "run", "--name", name, *settings)
+
     with lock:
         if busy.exists():
             shutil.rmtree(clone, ignore_errors=True)
@@ -73,15 +79,15 @@ def run_experiment(name, values, job):
                 if job["cache"]:
                     (clone / ".dvc/config.local").write_text(f"[cache]\n    dir = {job['cache']}\n")
             run("git", "fetch", "--quiet", "origin")
-            run("git", "checkout", "--quiet", "--force", "--detach", job["rev"])
             try:
-                dvc("exp", "run", "--name", name, *settings)
+                run_at_rev()
             except Failed as error:
-                if not re.search(r"/runs/\w+/\w+/\.[\w-]+\.tmp", str(error)):
+                if not re.search(HALF_WAY, str(error)):
                     raise
-                # DVC took what another worker wrote into the cache of runs, half-way, for broken: now it is whole.
-                run("git", "checkout", "--quiet", "--force", "--detach", job["rev"])
-                dvc("exp", "run", "--name", name, *settings)
+                # Another worker was writing into the cache of runs: now it has written.
+                # Nor does it replace what it has not put into its cache yet.
+                run("git", "clean", "-dfxq", "--exclude=/.dvc")
+                run_at_rev()
             if job["push"]:
                 dvc("push")  # before the experiment itself: one that is there is whole
             try:
@@ -129,7 +135,7 @@ def _run_warm(command, cwd, more, lock):
     env = _environment(more) | {"BRIDGE_PUBLISHER": _warm()}
     script = shutil.which(command[0], path=env["PATH"])
     with tempfile.TemporaryFile() as output:
-        code = warm.call(_warm(), [script, *command[1:]], cwd, env, output, lock)
+        code = warm.call(_warm(), [script, *command[1:]], cwd, env, output, output, lock)
         output.seek(0)
         _check(command, code, output.read())
 
@@ -137,14 +143,10 @@ def _run_warm(command, cwd, more, lock):
 @cache
 def _warm():
     """Address of a process of warm.py that ends with this one."""
-    address = f"{tempfile.mkdtemp()}/warm"
-    command = [sys.executable, "-E", warm.__file__, address]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
-    while not os.path.exists(address):
-        if process.poll() is not None:
-            raise Failed("cannot start Python")
-        time.sleep(0.05)
-    return address
+    try:
+        return warm.start()[0]
+    except ChildProcessError:
+        raise Failed("cannot start Python") from None
 
 
 def _environment(more):
