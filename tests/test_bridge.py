@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import mlflow
 import numpy as np
@@ -20,7 +21,7 @@ from ruamel.yaml import YAML
 from strange import FILES, LOADER, SETTINGS
 
 from bridge.errors import UserError
-from bridge.files import flat, is_picture, read_table
+from bridge.files import flat, is_picture, read, read_table
 from bridge.results import load_results, named, points_of
 from bridge.settings import load_settings
 from bridge.stages import Pipeline
@@ -372,8 +373,8 @@ def test_what_is_not_the_result_of_the_stages_is_refused_in_one_sentence(ran, tm
     lock.write_text(re.sub(r"  draw:\n(   .*\n)+", "", whole))
     told = "error: stage draw has not run, so there is no result to publish: run dvc repro first\n"
     assert refused() == told
-    for text in ("{", "stages: {clean: [1]}", "stages: {clean: {outs: [a]}}"):
-        lock.write_text(text)
+    for content in (b"{", b"stages: {clean: [1]}", b"stages: {clean: {outs: [a]}}", b"\xff\xfe"):
+        lock.write_bytes(content)
         assert refused().startswith("error: cannot use dvc.lock")
     lock.write_text(whole)
     assert not (project.root / "mlflow.db").exists()
@@ -404,9 +405,13 @@ def test_what_is_not_the_result_of_the_stages_is_refused_in_one_sentence(ran, tm
 @pytest.mark.slow
 def test_a_few_lines_make_several_runs_with_names_images_a_model_and_a_champion(ran, tmp_path):
     project = copied(ran, tmp_path)
-    (project.root / "mlflow.yaml").write_text(SETTINGS)
     (project.root / "serving").mkdir()
     (project.root / "serving/model.py").write_text(LOADER)
+    (project.root / "mlflow.yaml").write_text(SETTINGS.replace("metric: score", "metric: scores"))
+    refused = project.bridge(check=False)
+    assert refused.returncode == 1 and "champion.metric is scores, but the metrics are" in refused.stderr
+    assert len(project.runs()) == 1  # that of the first `dvc repro`: none was begun
+    (project.root / "mlflow.yaml").write_text(SETTINGS)
     pipeline = project.root / "dvc.yaml"
     pasted = re.search(r"stages:\n(  track:\n(?:    .*\n)+)", pipeline.read_text())[1]
     printed = project.bridge("--stage").stdout
@@ -581,6 +586,27 @@ def test_mlflow_yaml_that_cannot_be_used_is_told_plainly(ran, tmp_path, text, to
     assert told in str(error.value) and str(error.value).count("mlflow.yaml") == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("a.csv", "x,größe\n1,2\n".encode("latin-1"), "can't decode"),
+        ("a.csv", b"x,y\n1," + b"2" * 200_000 + b"\n", "field larger than"),
+        ("a.json", b"[" * 100_000, "recursion"),
+        ("a.toml", b"x = ", "Invalid value"),
+        ("a.yaml", b"x: [", "while parsing"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(name, content, reason, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=f"^cannot use {name}: .*{reason}"):
+        read(tmp_path / name)
+
+
+def test_no_stages_no_result():
+    with pytest.raises(UserError, match="no stages"):
+        load_results(SimpleNamespace(upstream=[]), {"runs": []}, None)
+
+
 def test_names_have_their_file_in_front_only_where_it_is_needed():
     keys = [("a.json", "loss"), ("b.json", "loss"), ("a.json", "x.y"), ("c.json", ""), ("a.json", "size (mm)")]
     assert [*named(keys, {}).values()] == ["a.json.loss", "b.json.loss", "x.y", "c.json", "size _mm_"]
@@ -597,6 +623,7 @@ def test_names_have_their_file_in_front_only_where_it_is_needed():
         ([0, 0.5, 1], [0, 0.7, 1], None),  # a ROC curve
         (["rain", "sun"], [1, 2], None),
         ([0, 1], ["rain", "sun"], None),
+        ([0, 1], [1, 10**400], None),
     ],
 )
 def test_a_curve_has_whole_steps_that_grow(x, y, points):
@@ -606,12 +633,14 @@ def test_a_curve_has_whole_steps_that_grow(x, y, points):
 
 def test_tables_and_pictures_by_their_files(tmp_path):
     (tmp_path / "rows.csv").write_text("x,y\n1,2\n")
-    (tmp_path / "rows.tsv").write_text("x\ty\n1\t2\n")
+    (tmp_path / "rows.tsv").write_text("\ufeffx\ty\r\n1\t2\r\n", "utf-8")  # as Excel writes it
     (tmp_path / "rows.json").write_text('{"about": "rows", "rows": [{"x": 1, "y": 2}]}')
     (tmp_path / "rows.yaml").write_text("- {x: 1, y: 2}\n")
     for suffix in ("csv", "tsv", "json", "yaml"):
         (row,) = read_table(tmp_path / f"rows.{suffix}")
         assert {key: float(value) for key, value in row.items()} == {"x": 1, "y": 2}
+    (tmp_path / "quoted.csv").write_text('x,"y\nz"\n1,2\n')
+    assert read_table(tmp_path / "quoted.csv") == [{"x": "1", "y\nz": "2"}]
     (tmp_path / "number.json").write_text("3")
     assert read_table(tmp_path / "number.json") == read_table(tmp_path / "weights.bin") == []
     assert flat({"a": {"b": 1, "c": {}}, "d": [1]}) == {"a.b": 1, "d": [1]}

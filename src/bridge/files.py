@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import io
 import json
 import os
 import tomllib
@@ -74,23 +75,22 @@ def _ignored(folder):
 
 
 def read(path, text=None):
-    """What a JSON, YAML or TOML file holds, read as DVC reads it (YAML 1.2); UserError if it is missing or broken."""
-    parse = {".toml": tomllib.loads, ".json": json.loads}.get(path.suffix, YAML(typ="safe").load)
+    """What a file holds: a table, JSON, TOML or, as DVC reads it, YAML 1.2; UserError if it is missing or broken."""
     try:
-        return parse(path.read_text("utf-8") if text is None else text)
+        text = path.read_text("utf-8-sig") if text is None else text
+        if path.suffix in SEPARATORS:
+            return list(csv.DictReader(io.StringIO(text), delimiter=SEPARATORS[path.suffix]))
+        return {".toml": tomllib.loads, ".json": json.loads}.get(path.suffix, YAML(typ="safe").load)(text)
     except OSError as error:
         reason = error.strerror
-    except (ValueError, YAMLError) as error:
+    except (ValueError, RecursionError, YAMLError, csv.Error) as error:
         reason = " ".join(str(error).split())[:100]
     raise UserError(f"cannot use {path.name}: {reason}")
 
 
 def read_table(path):
     """The rows of a CSV, TSV, JSON or YAML table, as dicts; none of another kind of file."""
-    if path.suffix in SEPARATORS:
-        with path.open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file, delimiter=SEPARATORS[path.suffix]))
-    content = read(path) if path.suffix in (".json", ".yaml", ".yml") else []
+    content = read(path) if path.suffix in (*SEPARATORS, ".json", ".yaml", ".yml") else []
     if isinstance(content, dict):  # the rows lie below a name
         content = next((value for value in content.values() if isinstance(value, list)), [])
     return [row for row in content if isinstance(row, dict)] if isinstance(content, list) else []

@@ -169,13 +169,13 @@ def _experiment(client, store):
 def _publish(client, store, experiment, lineage, order, result):
     registry, number = _registry(experiment.name), experiment.experiment_id
     with _alone(client, store, registry, result.digest):
+        metrics, curves = result.numbers()  # before there is a run: it may refuse them
+        if (metric := result.settings["champion"].get("metric")) and metric not in metrics:
+            raise UserError(f"mlflow.yaml: champion.metric is {metric}, but the metrics are {', '.join(metrics)}")
         run, fresh = _find_or_create(client, number, result, lineage, order)
         run_id, tags = run.info.run_id, run.data.tags
         new, lost = COMPLETE not in tags, not artifacts_there(run.info.artifact_uri)
-        metrics, curves = result.numbers()
-        model = None
-        if result.settings["model"] and (new or lost):
-            model = _log_model(client, store, run, fresh, result)
+        model = _log_model(client, store, run, fresh, result) if result.settings["model"] and (new or lost) else None
         if new:
             _log_values(client, run, result, metrics, curves, model)
         if lost or tags.get(PICTURES) != result.pictures_digest:
@@ -325,10 +325,7 @@ def _crown(client, store, registry, run, model, result, metrics, lineage):
     The best on some data has the alias champion-DATA; champion is that of the data of the committed pipeline.
     """
     metric, data, run_id = result.settings["champion"]["metric"], result.compared_on, run.info.run_id
-    if metric not in metrics:
-        raise UserError(f"mlflow.yaml: champion.metric is {metric}, but the metrics are {', '.join(metrics)}")
-    value = metrics[metric]
-    if math.isnan(value):  # no number is above it
+    if math.isnan(value := metrics[metric]):  # no number is above it
         return
     own, committed = (f"champion-{of[:8]}" for of in (data, lineage.committed_data(result) or data))
 
@@ -349,6 +346,7 @@ def _crown(client, store, registry, run, model, result, metrics, lineage):
         return
     with _alone(client, store, registry, digest("champion")):
         there, best = aliases()
+        held = there.get("champion") in (None, there.get(own))
         if best:
             versions = client.search_model_versions(f"run_id = '{run_id}'")
             if not versions:
@@ -359,6 +357,6 @@ def _crown(client, store, registry, run, model, result, metrics, lineage):
             linked = {"mlflow.modelVersions": json.dumps([{"name": registry, "version": there[own]}])}
             client.set_logged_model_tags(model, linked)  # or the model's page says that it is not registered
             client.set_registered_model_alias(registry, own, there[own])
-        target = there.get(committed) or there.get("champion") or there[own]
+        target = there.get(committed) or there[own if held else "champion"]
         if there.get("champion") != target:
             client.set_registered_model_alias(registry, "champion", target)

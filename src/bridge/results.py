@@ -46,7 +46,7 @@ class Result:
         for path in self.metric_files:
             for key, value in flat(content_of(path) if content_of else read(self.root / path)).items():
                 if isinstance(value, int | float) and not isinstance(value, bool):
-                    metrics[path, key] = float(value)
+                    metrics[path, key] = float(str(value))  # infinite where it is too large
         for path, x, columns in self.curves:
             for file in files_in(self.root / path):
                 rows = read_table(file)
@@ -97,7 +97,7 @@ def points_of(rows, x, y):
     """The numbers of a column by step; None unless the steps are whole numbers that grow. An empty cell is no point."""
     try:
         points = [(float(row[x]), float(row[y])) for row in rows if row[y] not in ("", None)]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None  # of words, as the table of a confusion matrix may be
     steps = [step for step, _ in points]
     grow = all(step == step // 1 for step in steps) and steps == sorted(set(steps))
@@ -124,6 +124,8 @@ def load_results(pipeline, settings, root):
 
     UserError where a stage has not run, or mlflow.yaml names stages or files that are not there.
     """
+    if not pipeline.upstream:
+        raise UserError("there are no stages to publish: dvc.yaml has none, or none that writes a dep of ours")
     items = {} if settings["runs"] else {"": pipeline.upstream}
     for name in pipeline.upstream:
         stage, _, item = name.partition("@")

@@ -51,7 +51,7 @@ class Pipeline:
                     locks[file] = (read(Path(file), text_of(file) or "") or {}).get("stages") or {}
                 if entry := locks[file].get(of["name"]):
                     found[name] = _stage(of["wdir"], entry)
-            except (AttributeError, LookupError, TypeError):
+            except (AttributeError, LookupError, TypeError, UnicodeDecodeError):
                 advice = "delete it and run dvc repro, which makes it anew from the cache"
                 raise UserError(f"cannot use {file}: {advice}") from None
         return found
