@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import hashlib
 import os
 import re
 
@@ -32,7 +33,7 @@ def report(params, root):
     files.write_json(root / paths.METRICS, metrics, indent=2)
     curves = {name: files.read_curve(root / paths.curve(name)) for name in MODELS}
     draw(params.plot.dpi, root, curves)
-    text = markdown(params, metrics, curves)
+    text = markdown(params, metrics, curves, root)
     files.write_text(root / paths.REPORT, text)
     files.write_text(root / paths.REPORT_PAGE, page(text, root))
 
@@ -79,18 +80,18 @@ def inlined(root, name):
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def markdown(params, metrics, curves):
+def markdown(params, metrics, curves, root):
     """The report as it lies beside the figures: report.md of src/pictures, filled in."""
-    sections = msgspec.to_builtins(params)
-    published = read_published(paths.ROOT)
+    sections, published = msgspec.to_builtins(params), read_published(paths.ROOT)
+    md5 = hashlib.md5((root / paths.DATA).read_bytes(), usedforsecurity=False).hexdigest()
     changed = {
         f"{section}.{key}": (ours.get(key), value)
-        for section, ours in sections.items()
+        for section, ours in {**sections, "md5": {str(paths.DATA): md5}}.items()
         for key, value in published.get(section, {}).items()
         if ours.get(key) != value
     }
-    sources = {name: ("generate.", f"train_{name}.") for name in published["accuracy"]}
-    same = [name for name, prefixes in sources.items() if not any(key.startswith(prefixes) for key in changed)]
+    differ = {key.partition(".")[0] for key in changed}
+    same = [name for name in published["accuracy"] if not {"md5", f"train_{name}"} & differ]
     losses = []  # at the published iterations: title, iteration, ours, theirs
     for name in same:
         ours = {int(iteration): f"{loss:f}" for iteration, loss, _ in curves[name]}
@@ -101,7 +102,7 @@ def markdown(params, metrics, curves):
         name=NAME,
         models=MODELS,
         params=sections,
-        fresh=params.evaluate.points_per_class * params.generate.classes,
+        fresh=len(files.read_points(root / paths.FRESH)[1]),
         metrics=metrics,
         curves=curves,
         published=published["accuracy"],
@@ -115,10 +116,9 @@ def markdown(params, metrics, curves):
 
 
 def read_published(root):
-    """The case study's parameters and numbers (reference/); losses as printed, by model and iteration."""
-    published = files.read_yaml(root / paths.PUBLISHED_PARAMS)
-    with files.reading(root / paths.PUBLISHED_PARAMS, files.RESTORE):
-        published = {section: dict(values) for section, values in published.items()}
+    """The case study's parameters, data and numbers (reference/); losses as printed, by model and iteration."""
+    with files.reading(path := root / paths.PUBLISHED_PARAMS, files.RESTORE):
+        published = {section: dict(values) for section, values in files.read_yaml(path).items()}
         losses = {name: {} for name in published["accuracy"]}
     with files.reading(root / paths.PUBLISHED, files.RESTORE):
         for row in csv.DictReader((root / paths.PUBLISHED).read_text(encoding="utf-8").splitlines()):

@@ -1,6 +1,7 @@
 """The pictures show what the files say: looked at as pixels, and as what Matplotlib was told to draw."""
 
 import shutil
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -267,6 +268,12 @@ def test_a_grid_is_the_same_in_any_number_of_steps(drawn, monkeypatch):
     for at_once in (1, 30 * 12 * 5):  # a row, and five
         monkeypatch.setattr(figures, "AT_ONCE", at_once)
         assert np.array_equal(figures.grid_probabilities(MODELS["mlp"], weights, 1.1, 12), grid)
+
+
+def test_a_grid_asks_for_no_names_of_weights():
+    model = SimpleNamespace(forward=lambda weights, X: (X @ weights["W1"], None))
+    grid = figures.grid_probabilities(model, {"W1": np.eye(2)}, 1.0, 10)
+    assert np.array_equal(grid.argmax(axis=0), np.arange(10)[:, None] > np.arange(10))  # class 1 above the diagonal
 
 
 def test_a_palette_keeps_the_colours_that_cover_most():

@@ -93,7 +93,7 @@ NOR_IS = {
     "": "empty",
     "{a: 3}": "{'a': 3}",
     "9" * 100: "9" * 77 + "...",
-    "0x" + "f" * 5000: "a number of thousands of digits",
+    "0x" + "f" * 5000: "too long to be shown",
 }
 
 
@@ -133,6 +133,7 @@ def test_missing_and_misspelt(key, tmp_path):
 
 MLP = "seed, skip_draws, weight_scale, learning_rate, l2, iterations, record_every, hidden_units"
 SECTIONS = ", ".join(re.findall(r"(?m)^(\w+):$", TEXT))
+DEEP = "[" * 77 + "..." if sys.version_info >= (3, 12) else "too long to be shown"  # 3.11 writes no such list
 WHOLE = {
     BARE.replace("\n  hidden_units:", "\n  hiden_units:"): (
         ": train_mlp.hiden_units is not a parameter; did you mean train_mlp.hidden_units?"
@@ -158,20 +159,19 @@ WHOLE = {
     "generate:\n  seed: 1\n  seed: 2\n": (
         ', line 3: not valid YAML: found duplicate key "seed" with value "2" (original value: "1")'
     ),
-    "generate:\n  seed: [1\nplot: {}\n": ", line 3: not valid YAML: expected ',' or ']', but got ':'",
-    "generate:\n\tseed: 1\n": ", line 2: not valid YAML: found character '\\t' that cannot start any token",
+    "generate:\n  seed: [1\nplot: {}\n": ", line 3: not valid YAML: did not find expected ',' or ']'",
+    "generate:\n\tseed: 1\n": ", line 2: not valid YAML: found character that cannot start any token",
     "a: 1\n--- \nb: 2\n": ", line 2: not valid YAML: but found another document",
     "a: !!python/object/apply:os.system [exit]\n": (
         ", line 1: not valid YAML: could not determine a constructor for the tag 'tag:yaml.org,2002:python/objec..."
     ),
     "a: 2001-99-99\n": ": not valid YAML: month must be in 1..12",
     "a: !!int \n": ": not valid YAML: string index out of range",
-    "[" * 1000: ": not valid YAML: maximum recursion depth exceeded",
-    b"a: 1\nb: \xff\n": ", line 2: not valid YAML: special characters are not allowed (or a byte that is not UTF-8)",
-    b"a: 1\nb: \0\n": ", line 2: not valid YAML: special characters are not allowed (or a byte that is not UTF-8)",
-    BARE.encode("utf-16"): (
-        ", line 1: not valid YAML: special characters are not allowed (or a byte that is not UTF-8)"
-    ),
+    "[" * 1000 + "]" * 1000: f" is {DEEP}, but must hold the keys {SECTIONS}",
+    "[" * 1000: ", line 2: not valid YAML: did not find expected node content",
+    b"a: 1\nb: \xff\n": ", line 2: not valid YAML: invalid leading UTF-8 octet",
+    b"a: 1\nb: \0\n": ", line 2: not valid YAML: control characters are not allowed",
+    "a: é\n".encode("utf-16")[:-1]: ", line 1: not valid YAML: incomplete UTF-16 character",
 }
 
 

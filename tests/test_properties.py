@@ -1,5 +1,6 @@
 """Properties, over parameters that Hypothesis makes up: the same ones every time (`derandomize`)."""
 
+import json
 import re
 import tempfile
 from pathlib import Path
@@ -11,7 +12,6 @@ import pytest
 from conftest import layers, widths
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ruamel.yaml import YAML
 
 from generate import generate
 from pipeline import paths
@@ -76,8 +76,7 @@ def trains(content):
 
 def run(content, root):
     """Trains all models, checks what must hold for them, and returns the bytes of every file."""
-    with (root / "params.yaml").open("w", encoding="utf-8") as file:
-        YAML().dump(content, file)
+    (root / "params.yaml").write_text(json.dumps(content))  # which is YAML, too
     params = load_params(root)
     assert msgspec.to_builtins(params) == content
     generate(params, root)

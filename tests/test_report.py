@@ -5,6 +5,8 @@ import csv
 import io
 import json
 import re
+import shutil
+from hashlib import md5
 from html.parser import HTMLParser
 
 import numpy as np
@@ -13,6 +15,7 @@ from conftest import ROOT, set_params
 from PIL import Image
 from ruamel.yaml import YAML
 
+from generate import generate
 from pipeline import paths
 from pipeline.errors import UserError
 from pipeline.files import refuse_strays, write_csv, write_json
@@ -33,11 +36,19 @@ def row(label, linear, mlp, other=None):
     return [label, *(cells.get(name, mlp if other is None else other) for name in MODELS)]
 
 
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory):
+    """The data of params.yaml: what the stage generate writes."""
+    folder = tmp_path_factory.mktemp("generated")
+    generate(load_params(ROOT), folder)
+    return folder
+
+
 @pytest.fixture
-def root(tmp_path, monkeypatch):
+def root(generated, tmp_path, monkeypatch):
     """What the report reads, with the published losses as if they had been computed; figures of a pixel or some."""
     (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
-    write_csv(tmp_path / paths.DATA, paths.DATA_HEADER, [(0.1 * k, 0.2, k) for k in range(3)])
+    shutil.copytree(generated, tmp_path, dirs_exist_ok=True)
     for name, model in MODELS.items():
         write_json(tmp_path / paths.metrics(name), {name: METRICS[name]})
         train = getattr(load_params(ROOT), f"train_{name}")
@@ -99,9 +110,26 @@ def test_other_parameters_have_no_published_numbers(root):
     assert ["train_mlp.hidden_units", "20", "100"] in tables(text)
 
     set_params(root, {"generate.noise": 0.3})
+    generate(load_params(root), root)
     text = reported(root)
     assert "published" not in text and "losses printed" not in text
     assert ["generate.noise", "0.3", "0.2"] in tables(text)
+
+
+def test_other_data_have_no_published_numbers_and_are_counted(root, monkeypatch):
+    """Of another function, or of a class whose parameters are others: no key of params.yaml says it."""
+    rows = [(0.1 * k, 0.2, k % 3) for k in range(1501)]
+    write_csv(root / paths.DATA, paths.DATA_HEADER, rows)
+    write_csv(root / paths.FRESH, paths.DATA_HEADER, rows)
+    text = reported(root)
+    assert "published" not in text and "losses printed" not in text and "own parameters" not in text
+    assert row("Right, of 1,501 fresh points", "52.9%", "98.7%") in tables(text)
+    published = read_published(ROOT)
+    (_, *found) = next(cells for cells in tables(text) if cells[0] == f"md5.{paths.DATA}")
+    assert found == [md5((root / paths.DATA).read_bytes()).hexdigest(), published["md5"][str(paths.DATA)]]
+    published["generate"]["gone"] = 3
+    monkeypatch.setattr("report.read_published", lambda _: published)
+    assert ["generate.gone", "–", "3"] in tables(reported(root))
 
 
 def test_what_does_not_change_the_result_is_no_difference(root):

@@ -519,7 +519,8 @@
     });
     const place = at === null ? "Point at the plane to read it" : `At (${decimals(at.x1)}, ${decimals(at.x2)})`;
     const on = at === null ? "" : `${whole(hidden.filter((unit) => isOn(unit, at)).length)} of `;
-    const units = hidden.length ? `${on}${whole(hidden.length)} hidden units${on && " are on"}` : "no hidden units";
+    const kind = view.layers.length > 2 ? "units of the first hidden layer" : "hidden units";
+    const units = hidden.length ? `${on}${whole(hidden.length)} ${kind}${on && " are on"}` : "no hidden units";
     view.where.textContent = `${place}; ${units}.`;
     const shares = at === null ? [] : order.slice(0, rows.length).map((k) => `class ${k} ${likely(probabilities[k])}`);
     view.reading = shares.join(", ");

@@ -24,7 +24,7 @@ INSET = (0.32, 0.4, 0.66, 0.5)  # where: left, bottom, width, height, as shares 
 TICKS = 0.1  # room for its ticks on the left and below, as a share of the panel
 LEAST = 1e-16  # loss: on a logarithmic scale, smaller ones are as good as zero
 PANEL = 5.2  # inches: width of one part of a figure
-AT_ONCE = 2**18  # numbers of the hidden layer, some 2 MiB: larger steps leave the cache, smaller ones cost time
+AT_ONCE = 2**18  # numbers of the widest layer, some 2 MiB: larger steps leave the cache, smaller ones cost time
 # All settings, whatever the user or another library has set. (To set a backend, Matplotlib would look for one.)
 STYLE = rc_params_from_file(Path(__file__).with_name("matplotlibrc"), use_default_template=True)
 STYLE = {key: value for key, value in STYLE.items() if key != "backend"}
@@ -33,7 +33,7 @@ STYLE = {key: value for key, value in STYLE.items() if key != "backend"}
 def grid_probabilities(model, weights, lim, cells):
     """Class probabilities [K, cells, cells] on a square grid from -lim to lim, row after row from the bottom."""
     axis = np.linspace(-lim, lim, cells)
-    rows = max(1, AT_ONCE // (cells * len(weights["b"])))
+    rows = max(1, AT_ONCE // (cells * max(value.shape[-1] for value in weights.values())))
     parts = []
     for start in range(0, cells, rows):
         x2, x1 = np.meshgrid(axis[start : start + rows], axis, indexing="ij")

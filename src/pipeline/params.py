@@ -96,11 +96,9 @@ def load_params(root):
     UserError names the key, what was given, and what is allowed; a mistake in any section stops every stage.
     """
     try:
-        # A byte that is not UTF-8 becomes a character that YAML does not allow.
-        text = (root / paths.PARAMS).read_text(encoding="utf-8", errors="surrogateescape")
+        params = _checked(Params, _parsed((root / paths.PARAMS).read_bytes()))
     except OSError as error:
         raise UserError(f"cannot read {paths.PARAMS}: {error.strerror}") from None
-    params = _checked(Params, _parsed(text))
     _check_memory(params)
     return params
 
@@ -122,13 +120,13 @@ def used_params(params, root):
             raise ValueError(error) from None
 
 
-def _parsed(text):
+def _parsed(content):
     try:
-        return YAML(typ="safe", pure=True).load(text)
+        return YAML(typ="safe").load(content)
     except MarkedYAMLError as error:
         line, reason = error.problem_mark.line, error.problem
     except ReaderError as error:
-        line, reason = text.count("\n", 0, error.position), f"{error.reason} (or a byte that is not UTF-8)"
+        line, reason = content.count(b"\n", 0, error.position), error.reason
     except Exception as error:  # others get through: ValueError of a date that does not exist, IndexError of `!!int`
         raise UserError(f"{paths.PARAMS}: not valid YAML: {_shortened(str(error))}") from None
     raise UserError(f"{paths.PARAMS}, line {line + 1}: not valid YAML: {_shortened(reason)}")
@@ -167,8 +165,8 @@ def _shortened(value):
     """The value in one line of at most 80 characters."""
     try:
         text = value if isinstance(value, str) else repr(value)
-    except ValueError:  # Python writes no number of more than 4,300 digits
-        return "a number of thousands of digits"
+    except (ValueError, RecursionError):  # Python writes no number of more than 4,300 digits, nor very deep lists
+        return "too long to be shown"
     text = "".join(c if c.isprintable() else " " for c in text)
     return text if len(text) <= 80 else f"{text[:77]}..."
 

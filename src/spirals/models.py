@@ -17,7 +17,7 @@ class Classifier:
     A model says, besides the two passes:
 
     title: what people read.
-    shapes: axes of its weights by name, matrices called W...; D inputs, K classes, and its own hidden layers.
+    shapes: axes of its weights by name (W, b, W2, b2 and so on); D inputs, K classes, and its own hidden layers.
     print_every: iterations from one printed loss to the next.
     """
 
