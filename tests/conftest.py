@@ -6,12 +6,15 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing, suppress
+import tempfile
+from contextlib import ExitStack, closing, suppress
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
+import warm
 from filelock import FileLock
 from ruamel.yaml import YAML
 
@@ -42,7 +45,7 @@ def for_every_model(units=None, **values):
 
 # Small enough for many pipelines in one test.
 SMALL = {
-    **for_every_model(units=8, iterations=50),
+    **for_every_model(units=8, iterations=20),
     "evaluate.points_per_class": 20,
     "plot.grid": 40,
     "plot.dpi": 60,
@@ -64,7 +67,8 @@ forget_settings(os.environ.pop)
 
 
 # Most seconds first, so that no worker of pytest-xdist is left with a long one at the end; the fast ones come last.
-LONG = "publishing bridge faults sweep tracking sameness settings".split()
+# The first need no checkout in which all stages have run: the others would wait while one worker makes it.
+LONG = "properties settings sweep publishing bridge faults tracking sameness compiled reproduce stores".split()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -119,11 +123,26 @@ def layers(weights, X):
     return given
 
 
+ENDING = ExitStack()  # what is to be done after the last test
+
+
+@cache
+def warm_python():
+    """Address of a process that forks for each command, and ends with this one."""
+    address, process = warm.start()
+    ENDING.enter_context(process)
+    return address
+
+
+def pytest_sessionfinish():
+    ENDING.close()
+
+
 class Checkout:
     """A git checkout of the project as it is now, with DVC, and a store of its own."""
 
-    def __init__(self, root, site):
-        self.root = root
+    def __init__(self, root, site, warm=True):
+        self.root, self.warm = root, warm
         self.environment = {
             # MLflow sets variables of its own, in this process
             **{key: value for key, value in os.environ.items() if not key.startswith(("PYTHONWARN", "MLFLOW_"))},
@@ -135,16 +154,29 @@ class Checkout:
         }
 
     def run(self, *command, check=True, **environment):
-        """Runs a command in the checkout; returns the finished process, its output as text."""
-        done = subprocess.run(
-            command,
-            cwd=self.root,
-            env={**self.environment, **environment},
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=1200,  # seconds
-        )
+        """Runs a command in the checkout; returns the finished process, its output as text.
+
+        Where `warm` is set, DVC and the bridge are forks of a process that has imported DVC and MLflow.
+        """
+        environment = {**self.environment, **environment}
+        with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+            if self.warm:
+                environment = {"BRIDGE_PUBLISHER": warm_python(), **environment}
+            if self.warm and command[0] == "dvc":
+                script = str(Path(sys.executable).with_name("dvc"))
+                code = warm.call(warm_python(), [script, *command[1:]], self.root, environment, output, errors)
+            else:
+                code = subprocess.run(
+                    command,
+                    cwd=self.root,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=errors,
+                    timeout=1200,  # seconds
+                ).returncode
+            output.seek(0), errors.seek(0)
+            done = subprocess.CompletedProcess(command, code, output.read(), errors.read())
         if check and done.returncode != 0:
             raise AssertionError(f"{' '.join(command)} failed:\n{done.stdout}\n{done.stderr}")
         return done
@@ -202,6 +234,16 @@ def ran_template(fresh_template, tmp_path_factory):
         made.commit("results")
 
     return once(tmp_path_factory, "ran", make)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """Address of a tracking server, and the folder with all that it keeps."""
+    from runs import mlflow_server  # imports MLflow
+
+    folder = tmp_path_factory.mktemp("server")
+    with mlflow_server(folder) as address:
+        yield address, folder
 
 
 def relocated(root, before):

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -79,11 +80,11 @@ class Running:
         while self.dvc.poll() is None and time.monotonic() < ends:
             for process in psutil.Process(self.dvc.pid).children(recursive=True):
                 try:
-                    if STAGES[name] in " ".join(process.cmdline()):
+                    if process.cmdline()[2:] == STAGES[name].split():  # not the shell that started it
                         return process
                 except psutil.Error:
                     pass
-            time.sleep(0.02)
+            time.sleep(0.05)
         return None
 
     def end(self):
@@ -100,16 +101,24 @@ class Running:
             return False
 
 
+def worked(process):
+    """Seconds that a process has computed, however busy the machine is; None if it has ended."""
+    with suppress(psutil.Error):
+        if process.status() != psutil.STATUS_ZOMBIE:
+            return sum(process.cpu_times()[:2])
+
+
 @pytest.fixture(scope="session")
 def durations(fresh_template, tmp_path_factory):
-    """By name, the seconds that a stage takes when it is left alone."""
+    """By name, the seconds that a stage computes when it is left alone."""
 
     def make(folder):
         took, running = {}, Running(copied(fresh_template, folder))
         for name in STAGES:
-            process, begun = running.stage(name), time.monotonic()
-            process.wait(120)
-            took[name] = time.monotonic() - begun
+            process = running.stage(name)
+            while (seconds := worked(process)) is not None:
+                took[name] = seconds
+                time.sleep(0.01)
         running.end()
         (folder / "durations.json").write_text(json.dumps(took))
 
@@ -127,8 +136,9 @@ def test_kills_in_every_stage(ran, durations, victim, part):
         process = running.stage(name)
         if process is None:  # a stage that was killed at its very end is done
             continue
-        time.sleep(part * durations[name])
-        if running.dvc.poll() is None and process.is_running():
+        while (seconds := worked(process)) is not None and seconds < part * durations[name]:
+            time.sleep(0.01)
+        if running.dvc.poll() is None and seconds is not None:
             killed.append(name)
         if victim in ("stage", "both") and process.is_running():
             process.kill()

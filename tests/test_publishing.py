@@ -136,18 +136,20 @@ def test_one_run_more_for_each_new_result_and_none_for_an_old_one(ran):
 
 
 def test_queued_and_temporary_experiments_publish_to_the_store_of_the_main_checkout(checkout):
-    widths = [3, 4, 5, 6, 7, 9, 10, 11]
+    widths = [3, 4, 5, 6, 7]
+    # DVC fails now and then if workers put one stage into its cache at once.
+    checkout.run("dvc", "repro", "evaluate@linear", "plot@linear")
     checkout.run("dvc", "exp", "run", "--queue", "--set-param", f"train_mlp.hidden_units={','.join(map(str, widths))}")
     checkout.run("dvc", "exp", "run", "--run-all", "--jobs", "4")
     checkout.run("dvc", "exp", "run", "--temp", "--name", "apart", "--set-param", "train_mlp.hidden_units=12")
     names = experiments(checkout)
-    assert len(names) == 9 and all(names.values())
+    assert len(names) == 6 and all(names.values())
     used = [data["params"]["params.yaml"]["data"]["train_mlp"]["hidden_units"] for data in names.values()]
     assert sorted(used) == [*widths, 12]
     metrics = [data["metrics"]["reports/models/mlp/metrics.json"]["data"]["mlp"] for data in names.values()]
     losses = {measured["train_loss"] for measured in metrics}
-    assert len(losses) == 9
-    assert {model: len(runs) for model, runs in ids(checkout).items()} == {"linear": 1, "mlp": 9}
+    assert len(losses) == 6
+    assert {model: len(runs) for model, runs in ids(checkout).items()} == {"linear": 1, "mlp": 6}
     for name in names:
         assert found_by_name(store(checkout), name) == {"linear", "mlp"}
     assert not any(".dvc/tmp" in line for line in dump(checkout.root / "mlflow.db"))
@@ -187,6 +189,7 @@ def test_a_fresh_clone_trains_nothing_and_what_is_moved_or_deleted_is_mended(ran
 
 
 def test_what_the_bridge_prints_and_how_little_it_imports(checkout):
+    checkout.warm = False
     checkout.run("dvc", "repro", "evaluate", "plot")
     done = checkout.run("python", "src/bridge")
     assert done.stderr == ""
