@@ -66,7 +66,7 @@ screenshots: .venv/installed  ## Take the README's screenshots again (needs chro
 plots-page:  ## Write the page of dvc plots anew, with Vega in it (needs npm)
 	@python3 tools/plots_page.py
 
-bench: .venv/installed  ## Measure time and memory anew (a quarter of an hour, quiet)
+bench: .venv/installed  ## Measure time and memory anew (five minutes, quiet)
 	@python benchmarks/bench.py
 
 clean:  ## Remove environment, data and runs (not DVC's cache)
