@@ -1,7 +1,6 @@
 """Kills, full disks, other places and spoiled caches, with real DVC: nothing is lost, and the next repro mends it."""
 
 import hashlib
-import json
 import os
 import re
 import secrets
@@ -13,7 +12,7 @@ from contextlib import suppress
 
 import psutil
 import pytest
-from conftest import Checkout, copied, once
+from conftest import Checkout
 from runs import all_complete
 from sources import stages
 
@@ -42,30 +41,31 @@ def assert_as_before(checkout, lock):
     assert len(all_complete(f"sqlite:///{copy}")) == len(MODELS)
 
 
-def repro_after_kill(checkout):
+def repro_after_kill(checkout, *stage):
     """`dvc repro`, and what `make` runs before it where DVC was killed while it wrote a file of its own (dvc#7615).
 
     Returns:
         Those files, which were removed.
     """
-    done = checkout.run("dvc", "repro", check=False)
+    done = checkout.run("dvc", "repro", *stage, check=False)
     if done.returncode == 0:
         return []
-    assert re.search(r"'(?:\./)?(dvc\.lock|\.dvc/tmp/rwlock)'.*(invalid|failed|corrupted)", done.stderr), done.stderr
+    known = r"'(?:\./)?(dvc\.lock|\.dvc/tmp/rwlock)'.*(invalid|failed|corrupted)|join\(\) argument must be str"
+    assert re.search(known, done.stderr), done.stderr
     assert "Traceback" not in done.stderr, done.stderr
     verified = checkout.run("python", "tools/verify.py").stdout
-    checkout.run("dvc", "repro")
+    checkout.run("dvc", "repro", *stage)
     return re.findall(r"removed (.*), which was cut off", verified)
 
 
 class Running:
-    """A `dvc repro` in the background, in a process group of its own, and the stage it is at."""
+    """A `dvc repro OPTIONS` in the background, in a process group of its own, and the stage it is at."""
 
-    def __init__(self, checkout):
+    def __init__(self, checkout, *options):
         self.log = checkout.root.parent / "log"
         with self.log.open("w") as log:
             self.dvc = subprocess.Popen(
-                ["dvc", "repro"],
+                ["dvc", "repro", *options],
                 cwd=checkout.root,
                 env=checkout.environment,
                 stdin=subprocess.DEVNULL,
@@ -108,50 +108,41 @@ def worked(process):
             return sum(process.cpu_times()[:2])
 
 
-@pytest.fixture(scope="session")
-def durations(fresh_template, tmp_path_factory):
-    """By name, the seconds that a stage computes when it is left alone."""
+def caught(checkout, name, part):
+    """A `dvc repro` of the stage, when that has computed the part of what it computes when it is left alone.
 
-    def make(folder):
-        took, running = {}, Running(copied(fresh_template, folder))
-        for name in STAGES:
-            process = running.stage(name)
-            while (seconds := worked(process)) is not None:
-                took[name] = seconds
-                time.sleep(0.01)
+    How much that is differs from one moment to the next, so a stage that ends before runs again.
+    """
+    whole, force = 1.5, []  # seconds: more than most compute
+    for _ in range(20):
+        running = Running(checkout, *force, "--single-item", name)
+        process, seen = running.stage(name), 0
+        while process and (seconds := worked(process)) is not None:
+            if seconds >= part * whole:
+                return running, process
+            seen = seconds
+            time.sleep(0.01)
         running.end()
-        (folder / "durations.json").write_text(json.dumps(took))
+        whole, force = seen, ["--force"]
+    pytest.fail(f"{name} ended before it could be killed, 20 times")
 
-    return json.loads((once(tmp_path_factory, "durations", make) / "durations.json").read_text())
 
-
-# Which process is killed, after which part of the time that the stage took when it was left alone.
+# Which process is killed, after which part of the time that the stage computes when it is left alone.
 @pytest.mark.parametrize(("victim", "part"), [("stage", 0.1), ("dvc", 0.4), ("both", 0.7)])
-def test_kills_in_every_stage(ran, durations, victim, part):
+def test_kills_in_every_stage(ran, victim, part):
     ran.run("git", "clean", "-dfxq")
     (ran.root / "dvc.lock").unlink()  # or stages whose outputs are all in Git would have nothing to do
-    killed = []
     for name in STAGES:
-        running = Running(ran)
-        process = running.stage(name)
-        if process is None:  # a stage that was killed at its very end is done
-            continue
-        while (seconds := worked(process)) is not None and seconds < part * durations[name]:
-            time.sleep(0.01)
-        if running.dvc.poll() is None and seconds is not None:
-            killed.append(name)
-        if victim in ("stage", "both") and process.is_running():
-            process.kill()
+        running, process = caught(ran, name, part)
+        if victim in ("stage", "both"):
+            with suppress(psutil.NoSuchProcess):  # it ended just now
+                process.kill()
         if victim in ("dvc", "both"):
             running.dvc.kill()
-        if victim == "dvc":
-            running.dvc.wait()  # and the stage goes on, beside the next dvc
-        else:
-            running.end()
-    repro_after_kill(ran)
-    running.end()
+        running.dvc.wait(300)
+        repro_after_kill(ran, name)  # where dvc alone was killed, the stage goes on beside it
+        running.end()
     assert_as_before(ran, ran.lock)
-    assert len(killed) > len(STAGES) / 2, killed  # one may end before its time
 
 
 def test_dvc_killed_while_it_writes_a_file_of_its_own(ran):
