@@ -53,8 +53,12 @@ class Browser:
     def call(self, path, body=None, method="POST"):
         data = None if method in ("DELETE", "GET") else json.dumps(body or {}).encode()
         request = urllib.request.Request(self.session + path, data, {"Content-Type": "application/json"}, method=method)
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=300) as answer:
             return json.load(answer)["value"]
+
+    def cdp(self, command, **parameters):
+        """A command of the Chrome DevTools Protocol."""
+        return self.call("/goog/cdp/execute", {"cmd": command, "params": parameters})
 
     def open(self, address):
         self.call("/url", {"url": address})
@@ -124,9 +128,9 @@ class Browser:
         """Another width and scale of the page; media features as in CSS, with _ for -: prefers_color_scheme="dark"."""
         if width:
             size = {"width": width, "height": 900, "deviceScaleFactor": scale, "mobile": False}
-            self.call("/goog/cdp/execute", {"cmd": "Emulation.setDeviceMetricsOverride", "params": size})
+            self.cdp("Emulation.setDeviceMetricsOverride", **size)
         media = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
-        self.call("/goog/cdp/execute", {"cmd": "Emulation.setEmulatedMedia", "params": {"features": media}})
+        self.cdp("Emulation.setEmulatedMedia", features=media)
 
     def screenshot(self, path):
         picture = self.call("/screenshot", method="GET")

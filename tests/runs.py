@@ -5,6 +5,7 @@ import csv
 import hashlib
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -137,9 +138,12 @@ def assert_complete(client, run):
 
 
 def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+    """A port that nothing listens at; and nothing else will, as the system hands out those from 32768 on."""
+    while True:
+        port = secrets.choice(range(20_000, 30_000))
+        with contextlib.suppress(OSError), socket.socket() as found:
+            found.bind(("127.0.0.1", port))
+            return port
 
 
 @contextlib.contextmanager
@@ -171,7 +175,7 @@ def serving(folder, *command, path="/health", seconds=120):
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGTERM)
-        server.wait(30)
+        server.wait(300)
 
 
 def mlflow_server(folder):

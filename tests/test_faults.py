@@ -161,7 +161,9 @@ def test_interrupt_and_two_at_once(ran):
     ran.set_params({"train_mlp.iterations": 10_000_000, "train_mlp.record_every": 10_000})
     running = Running(ran)
     process = running.stage("train@mlp")
-    time.sleep(1)
+    while "iteration 0: loss" not in running.log.read_text():  # Python alone, while it imports, would say where it is
+        assert process.is_running()
+        time.sleep(0.05)
     # A second dvc meanwhile.
     second = ran.run("dvc", "repro", check=False)
     assert second.returncode != 0

@@ -39,7 +39,7 @@ def python(*arguments, **settings):
     """Runs Python with just these of the settings that NumPy and OpenBLAS heed."""
     ours = {key: value for key, value in os.environ.items() if not key.startswith(("OPENBLAS_", "OMP_", "NPY_"))}
     return subprocess.run(
-        [sys.executable, *map(str, arguments)], env={**ours, **settings}, capture_output=True, text=True, timeout=300
+        [sys.executable, *map(str, arguments)], env={**ours, **settings}, capture_output=True, text=True, timeout=1200
     )
 
 

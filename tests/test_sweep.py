@@ -1,5 +1,6 @@
 """The sweep: real Dask workers, real DVC experiments, real faults."""
 
+import fcntl
 import os
 import signal
 import socket
@@ -118,7 +119,7 @@ def test_what_another_worker_broke_runs_again_as_if_nothing_had_run(told, tmp_pa
     def experiment(command, clone, *_):
         left = clone / "data/left"
         tried.append(left.exists())
-        if len(tried) == 1:
+        if len(tried) < worker.TRIES:
             left.parent.mkdir()
             left.touch()
             raise worker.Failed(told)
@@ -134,7 +135,7 @@ def test_what_another_worker_broke_runs_again_as_if_nothing_had_run(told, tmp_pa
         "push": False,
     }
     assert worker.run_experiment("one", {}, job) is None
-    assert tried == [False, False] and refs(checkout) == {"one": rev}
+    assert tried == [False] * worker.TRIES and refs(checkout) == {"one": rev}
 
 
 def refs(checkout):
@@ -283,13 +284,16 @@ def test_runs_are_found_in_mlflow_by_the_name_of_the_sweep(ran):
     assert (ran.root / "reports/sweeps/s.png").stat().st_size > 10_000
 
 
+SLOW_END = "end = warm.os._exit; warm.os._exit = lambda code: (warm.time.sleep(0.2), end(code))"
+
+
 @pytest.fixture
 def forking(tmp_path):
-    """Address of a process that forks for each script."""
+    """Address of a process that forks for each script, and whose forks take a while to end."""
     address = str(tmp_path / "warm")
     if len(address) > 100:
         pytest.skip("too long for the address of a socket")
-    code = f"import warm; warm.IMPORTED = ['json']; warm.serve({address!r})"
+    code = f"import warm; {SLOW_END}; warm.IMPORTED = ['json']; warm.serve({address!r})"
     environment = {**os.environ, "PYTHONPATH": str(Path(warm.__file__).parent)}
     command = [sys.executable, "-c", code]
     with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, start_new_session=True) as server:
@@ -330,6 +334,15 @@ match sys.argv[1]:
         assert told.startswith("to the other\n")
         assert ("error: said" in told) == (way == "say") and ("ZeroDivisionError" in told) == (way == "raise")
     assert codes == {"end": 0, "exit": 3, "say": 1, "raise": 1, "die": 1}
+
+
+def test_what_a_fork_held_is_free_when_it_has_told_how_it_ended(forking, tmp_path):
+    script, held = tmp_path / "script.py", tmp_path / "lock"
+    script.write_text("")
+    for _ in range(2):
+        with open(held, "w") as lock, open(os.devnull, "w") as output:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            assert warm.call(forking, [str(script)], tmp_path, {}, output, output, lock) == 0
 
 
 def test_a_fork_ends_with_whoever_asked_for_it(forking):

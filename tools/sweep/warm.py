@@ -83,6 +83,8 @@ def _run(connection):
         code = 1
     sys.stdout.flush()
     sys.stderr.flush()
+    for file in files:
+        os.close(file)  # before it is told: this process takes a while to end, and one of them may be a lock
     connection.sendall(str(code).encode())
     os._exit(code)
 

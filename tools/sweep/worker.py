@@ -30,6 +30,7 @@ sys.exit(child.wait())
 
 # What DVC says of a run that is being written into its cache: it took the file for broken, or found none in the folder.
 HALF_WAY = r"/runs/\w+/\w+/\.[\w-]+\.tmp|join\(\) argument must be .* not 'NoneType'"
+TRIES = 5  # it may happen at each stage that experiments have in common
 
 
 class Failed(Exception):
@@ -65,10 +66,6 @@ def run_experiment(name, values, job):
     def dvc(*command):
         _run_warm(["dvc", *command], clone, job["env"], lock)
 
-    def run_at_rev():
-        run("git", "checkout", "--quiet", "--force", "--detach", job["rev"])
-        dvc("exp", "run", "--name", name, *settings)
-
     with lock:
         if busy.exists():
             shutil.rmtree(clone, ignore_errors=True)
@@ -79,15 +76,17 @@ def run_experiment(name, values, job):
                 if job["cache"]:
                     (clone / ".dvc/config.local").write_text(f"[cache]\n    dir = {job['cache']}\n")
             run("git", "fetch", "--quiet", "origin")
-            try:
-                run_at_rev()
-            except Failed as error:
-                if not re.search(HALF_WAY, str(error)):
-                    raise
-                # Another worker was writing into the cache of runs: now it has written.
-                # Nor does it replace what it has not put into its cache yet.
-                run("git", "clean", "-dfxq", "--exclude=/.dvc")
-                run_at_rev()
+            for left in reversed(range(TRIES)):
+                try:
+                    run("git", "checkout", "--quiet", "--force", "--detach", job["rev"])
+                    dvc("exp", "run", "--name", name, *settings)
+                    break
+                except Failed as error:
+                    if not left or not re.search(HALF_WAY, str(error)):
+                        raise
+                    # Another worker was writing into the cache of runs: now it has written.
+                    # Nor does DVC replace what it has not put into its cache yet.
+                    run("git", "clean", "-dfxq", "--exclude=/.dvc")
             if job["push"]:
                 dvc("push")  # before the experiment itself: one that is there is whole
             try:
