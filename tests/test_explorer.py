@@ -451,7 +451,7 @@ def readings(browser, panel):
 
 def assert_reads(browser, root, place):
     """Both panels tell the probabilities at the place, and the net its units."""
-    told(browser, NET, "where")
+    on_screen(browser)
     for name, panel in (("linear", LINEAR), ("mlp", NET)):
         weights = moments_of(root, name)[-1]["weights"]
         probabilities = softmax(MODELS[name].forward(weights, place[None])[0])[0]
@@ -545,7 +545,7 @@ def test_a_line_is_as_thick_as_the_unit_is_strong_and_dashed_where_it_is_off(bro
 
     def ink():
         """By line, how much of a row of pixels it covers, and of a column of them."""
-        told(browser, NET, "where")
+        on_screen(browser)
         script = ALPHA.replace("3, 3", "1, 1").replace(") - 1", ")")
         row = [[(x + shift, 200) for shift in range(-5, 6)] for x in columns]
         column = [[(int(x), y) for y in range(30, 330)] for x in columns]
