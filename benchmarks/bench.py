@@ -36,8 +36,15 @@ GROWTH = {"points": [100, 1000, 10_000], "hidden": [10, 100, 1000], "classes": [
 TITLES = {"points": "points per class", "hidden": "hidden units", "classes": "classes"}
 OURS, _, LOOP = list(PEERS)[:3]
 OTHERS = {*list(PEERS)[1:], "case study's own script"}  # blue in the chart
-TOLERANCE = 1e-4  # of the loss, relative; a bit in the last place grows to some 1e-6 in 10,000 iterations
-SMALL = {"train_mlp.iterations": 50, "plot.grid": 40, "plot.dpi": 60, "evaluate.points_per_class": 20}
+TOLERANCE = (
+    1e-4  # of the loss, relative; a bit in the last place grows to some 1e-6 in 10,000 iterations
+)
+SMALL = {
+    "train_mlp.iterations": 50,
+    "plot.grid": 40,
+    "plot.dpi": 60,
+    "evaluate.points_per_class": 20,
+}
 FEW = {f"train_{name}.iterations": 5 for name in MODELS}
 
 
@@ -49,7 +56,15 @@ def peers_python():
         groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
         for package in groups["bench"]:
             print(f"installing {package} into .venv-bench", flush=True)
-            pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", package]
+            pip = [
+                python,
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                package,
+            ]
             subprocess.run(pip, check=False, timeout=1800)
         done.touch()
     return python
@@ -95,9 +110,13 @@ def race(python, names, size, iterations, rounds):
     """
     with tempfile.TemporaryDirectory() as folder:
         X, y = make_spirals(size["points"], size["classes"], 0.2, 0)
-        params = SimpleNamespace(seed=0, skip_draws=324, weight_scale=0.01, hidden_units=size["hidden"])
+        params = SimpleNamespace(
+            seed=0, skip_draws=324, weight_scale=0.01, hidden_units=size["hidden"]
+        )
         first = MLP.initialize(2, size["classes"], params)
-        for name, value in zip(("X", "y", *NAMES), (X, y, *(first[name] for name in NAMES)), strict=True):
+        for name, value in zip(
+            ("X", "y", *NAMES), (X, y, *(first[name] for name in NAMES)), strict=True
+        ):
             np.save(Path(folder, name), np.ascontiguousarray(value))
         workers = {name: Worker(python, name, Path(folder)) for name in names}
         try:
@@ -117,20 +136,35 @@ def race(python, names, size, iterations, rounds):
         found[name] = {"seconds": seconds, "ready": workers[name].ready, "loss": of[0]["loss"]}
     for name, of in found.items():
         if "loss" in of and not abs(of["loss"] / found[LOOP]["loss"] - 1) < TOLERANCE:
-            raise SystemExit(f"{name} ends at the loss {of['loss']}, not {found[LOOP]['loss']}: not the same work")
+            raise SystemExit(
+                f"{name} ends at the loss {of['loss']}, not {found[LOOP]['loss']}: not the same work"
+            )
     return found
 
 
 def growth(python, quick):
     """For each of the three sizes and each value: (value, the race)."""
-    names = [name for name in PEERS if name != "PyTorch, compiled"]  # it would compile for each size, half a minute
+    names = [
+        name for name in PEERS if name != "PyTorch, compiled"
+    ]  # it would compile for each size, half a minute
     for key, values in GROWTH.items():
         rows = []
         for value in values[: 1 if quick else None]:
             size = {**BASE, key: value}
             work = size["points"] * size["classes"] * size["hidden"]
             print(f"growth: {value} {TITLES[key]}", flush=True)
-            rows.append((value, race(python, names, size, min(2000, max(4, 30_000_000 // work)), 1 if quick else 2)))
+            rows.append(
+                (
+                    value,
+                    race(
+                        python,
+                        names,
+                        size,
+                        min(2000, max(4, 30_000_000 // work)),
+                        1 if quick else 2,
+                    ),
+                )
+            )
         yield key, rows
 
 
@@ -149,7 +183,10 @@ def time_pipeline(folder, changes, rounds, quick):
         took["the stages by plain python"] = sum(seconds for seconds, _ in plain.values())
         took |= pipeline.commands(here / "dvc", changes, number == 0 and not quick)
         took |= {("stage", name): seconds for name, (seconds, _) in plain.items()}
-        took |= {("import", name): seconds for name, seconds in pipeline.imports(here / "imports").items()}
+        took |= {
+            ("import", name): seconds
+            for name, seconds in pipeline.imports(here / "imports").items()
+        }
         return took | {("memory", name): peak for name, (_, peak) in plain.items()}
 
     return in_turn(rounds, measure)
@@ -162,7 +199,11 @@ def table(header, rows):
 
 def machine():
     try:
-        cpu = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
+        cpu = next(
+            line
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        )
         cpu = cpu.partition(":")[2].strip()
     except (OSError, StopIteration):
         cpu = platform.machine()
@@ -179,7 +220,15 @@ def training_table(results):
             rows.append([name, "missing: " + of["missing"], "", "", ""])
         else:
             micro = of["seconds"] * 1e6
-            rows.append([name, f"{micro:.0f}", f"{micro / loop / 1e6:.2f}", f"{of['ready']:.1f}", f"{of['loss']:.6f}"])
+            rows.append(
+                [
+                    name,
+                    f"{micro:.0f}",
+                    f"{micro / loop / 1e6:.2f}",
+                    f"{of['ready']:.1f}",
+                    f"{of['loss']:.6f}",
+                ]
+            )
     return table(["training", "µs an iteration", "ratio", "s to prepare", "final loss"], rows)
 
 
@@ -195,14 +244,23 @@ def pipeline_tables(took):
     commands = {key: seconds for key, seconds in took.items() if isinstance(key, str)}
     script, cold = commands["case study's own script"], commands["cold `dvc repro`"]
     yield table(
-        ["whole experiment", "seconds", "ratio"], [[k, f"{s:.2f}", f"{s / script:.2f}"] for k, s in commands.items()]
+        ["whole experiment", "seconds", "ratio"],
+        [[k, f"{s:.2f}", f"{s / script:.2f}"] for k, s in commands.items()],
     )
     names = [key[1] for key in took if key[0] == "stage"]
     rows = []
     for name in names:
         whole, importing = took["stage", name], took["import", name]
         memory = took["memory", name]
-        rows.append([name, f"{whole:.2f}", f"{importing:.2f}", f"{max(0, whole - importing):.2f}", f"{memory:.0f}"])
+        rows.append(
+            [
+                name,
+                f"{whole:.2f}",
+                f"{importing:.2f}",
+                f"{max(0, whole - importing):.2f}",
+                f"{memory:.0f}",
+            ]
+        )
     rows.append(["DVC", f"{cold - commands['the stages by plain python']:.2f}", "", "", ""])
     yield table(["where the time goes", "seconds", "start and imports", "work", "peak MB"], rows)
 
@@ -212,11 +270,27 @@ def goals(results, took):
     loop, ours = results[LOOP]["seconds"], results[OURS]["seconds"]
     yield "training, of the case study's loop", ours / loop, 0.5
     limit = 1.6 * took["case study's own script"] + 3
-    yield "cold `dvc repro`, seconds (1.6 times the case study's script, and 3)", took["cold `dvc repro`"], limit
-    yield "nothing to do, of `dvc status`", took["`dvc repro`, nothing to do"] / took["`dvc status`"], 1.3
-    if queued := [seconds for key, seconds in took.items() if isinstance(key, str) and str(pipeline.QUEUED) in key]:
+    yield (
+        "cold `dvc repro`, seconds (1.6 times the case study's script, and 3)",
+        took["cold `dvc repro`"],
+        limit,
+    )
+    yield (
+        "nothing to do, of `dvc status`",
+        took["`dvc repro`, nothing to do"] / took["`dvc status`"],
+        1.3,
+    )
+    if queued := [
+        seconds
+        for key, seconds in took.items()
+        if isinstance(key, str) and str(pipeline.QUEUED) in key
+    ]:
         each = sum(queued) / pipeline.QUEUED
-        yield "a queued experiment, of a `dvc repro`", each / took["`dvc repro`, a parameter of the net changed"], 1.2
+        yield (
+            "a queued experiment, of a `dvc repro`",
+            each / took["`dvc repro`, a parameter of the net changed"],
+            1.2,
+        )
 
 
 def draw(path, results, grown, took):
@@ -227,7 +301,9 @@ def draw(path, results, grown, took):
 
     figure, axes = plt.subplots(1, 3, figsize=(17, 4.8), layout="constrained")
     known = {name: of["seconds"] for name, of in results.items() if "seconds" in of}
-    commands = {key.replace("`", ""): seconds for key, seconds in took.items() if isinstance(key, str)}
+    commands = {
+        key.replace("`", ""): seconds for key, seconds in took.items() if isinstance(key, str)
+    }
     ratios = {name: seconds / known[LOOP] for name, seconds in known.items()}
     for ax, bars, title, form in (
         (axes[0], ratios, "Time of an iteration, case study's loop = 1", "%.2f"),
@@ -239,7 +315,11 @@ def draw(path, results, grown, took):
         ax.margins(x=0.12)
         ax.set_title(title)
     for name in grown["points"][0][1]:
-        points = [(value, of[name]["seconds"] * 1e6) for value, of in grown["points"] if "seconds" in of[name]]
+        points = [
+            (value, of[name]["seconds"] * 1e6)
+            for value, of in grown["points"]
+            if "seconds" in of[name]
+        ]
         if points:
             style = {"color": "#D55E00", "linewidth": 3} if name == OURS else {"linewidth": 1.2}
             axes[1].loglog(*zip(*points, strict=True), marker="o", label=name, **style)
@@ -251,9 +331,13 @@ def draw(path, results, grown, took):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="little work, nothing installed")
-    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks", help="folder of the results")
+    parser.add_argument(
+        "--output", type=Path, default=ROOT / "benchmarks", help="folder of the results"
+    )
     options = parser.parse_args()
     quick = options.quick
     python = sys.executable if quick else peers_python()
@@ -268,10 +352,15 @@ def main():
         for points in (100, 300) if quick else (100, 1000, 10_000, 100_000):
             print(f"memory: {points} points per class", flush=True)
             size = {**changes, **FEW, "generate.points_per_class": points}
-            memory.append((points, pipeline.plain(Path(folder, f"memory{points}"), size, publish=False)))
+            memory.append(
+                (points, pipeline.plain(Path(folder, f"memory{points}"), size, publish=False))
+            )
 
     header = ["peak MB (seconds), by points per class", *(points for points, _ in memory)]
-    rows = [[name, *(f"{of[name][1]:.0f} ({of[name][0]:.1f})" for _, of in memory)] for name in memory[0][1]]
+    rows = [
+        [name, *(f"{of[name][1]:.0f} ({of[name][0]:.1f})" for _, of in memory)]
+        for name in memory[0][1]
+    ]
     options.output.mkdir(parents=True, exist_ok=True)
     met = [
         [what, f"{got:.2f}", f"{goal:.2f}", "met" if got <= goal else "missed"]

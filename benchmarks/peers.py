@@ -24,7 +24,7 @@ NAMES = ("W", "b", "W2", "b2")
 def compiled(X, y, first):
     """The loop of the pipeline, as it is where Numba is there and the training is long."""
     sys.path.insert(0, str(ROOT / "src"))
-    from spirals.compiled import CompiledMLP
+    from portable.compiled import CompiledMLP
 
     return ours(X, y, first, CompiledMLP)
 
@@ -113,7 +113,12 @@ def scikit_learn(X, y, first):
         model.coefs_ = [first["W"].copy(), first["W2"].copy()]
         model.intercepts_ = [first["b"].copy(), first["b2"].copy()]
         model.fit(X, y)
-        return dict(zip(NAMES, (model.coefs_[0], model.intercepts_[0], *model.coefs_[1:], model.intercepts_[1])))  # noqa: B905
+        return dict(
+            zip(
+                NAMES,
+                (model.coefs_[0], model.intercepts_[0], *model.coefs_[1:], model.intercepts_[1]),
+            )
+        )  # noqa: B905
 
     return run
 

@@ -22,9 +22,17 @@ QUEUED = 8
 
 
 def environment(folder):
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "MLFLOW_", "OPENBLAS_CORE"))}
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("DVC_", "MLFLOW_", "OPENBLAS_CORE"))
+    }
     here = Path(sys.executable).parent
-    return {**kept, "PATH": f"{here}{os.pathsep}{kept['PATH']}", "DVC_SITE_CACHE_DIR": str(folder / "site")}
+    return {
+        **kept,
+        "PATH": f"{here}{os.pathsep}{kept['PATH']}",
+        "DVC_SITE_CACHE_DIR": str(folder / "site"),
+    }
 
 
 def run(*command, cwd):
@@ -43,7 +51,9 @@ def run(*command, cwd):
     seconds = time.perf_counter() - begin
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
-        raise SystemExit(f"{' '.join(command)} failed:\n{(cwd.parent / 'log.txt').read_text()[-2000:]}")
+        raise SystemExit(
+            f"{' '.join(command)} failed:\n{(cwd.parent / 'log.txt').read_text()[-2000:]}"
+        )
     return seconds, usage.ru_maxrss / 1024
 
 
@@ -80,14 +90,21 @@ def plain(folder, changes, publish=True):
         run("dvc", "repro", cwd=made)
         (made / "mlflow.db").unlink()
         shutil.rmtree(made / "mlruns")
-    return {name: run(*command, cwd=made) for name, command in stages().items() if publish or name != "track"}
+    return {
+        name: run(*command, cwd=made)
+        for name, command in stages().items()
+        if publish or name != "track"
+    }
 
 
 def imports(folder):
     """Seconds that Python takes to start and to import each stage's script, by stage."""
     made = clone(folder, {})
     code = "import runpy, sys; sys.path.insert(0, 'src'); runpy.run_path({!r}, run_name='imported')"
-    return {name: run("python", "-c", code.format(command[2]), cwd=made)[0] for name, command in stages().items()}
+    return {
+        name: run("python", "-c", code.format(command[2]), cwd=made)[0]
+        for name, command in stages().items()
+    }
 
 
 def case_study(folder):
@@ -115,8 +132,18 @@ def commands(folder, changes, experiments):
         return took
     time_it("`dvc exp run`", "dvc", "exp", "run", "--set-param", "train_mlp.l2=0.003")
     run("git", "checkout", "--quiet", "--", ".", cwd=made)
-    time_it("`dvc exp run --temp`", "dvc", "exp", "run", "--temp", "--set-param", "train_mlp.l2=0.004")
+    time_it(
+        "`dvc exp run --temp`", "dvc", "exp", "run", "--temp", "--set-param", "train_mlp.l2=0.004"
+    )
     values = ",".join(f"{0.005 + 0.001 * n:.3f}" for n in range(QUEUED))
-    time_it(f"queue {QUEUED} experiments", "dvc", "exp", "run", "--queue", "--set-param", f"train_mlp.l2={values}")
+    time_it(
+        f"queue {QUEUED} experiments",
+        "dvc",
+        "exp",
+        "run",
+        "--queue",
+        "--set-param",
+        f"train_mlp.l2={values}",
+    )
     time_it(f"run the {QUEUED}, two at a time", "dvc", "exp", "run", "--run-all", "--jobs", "2")
     return took

@@ -38,7 +38,9 @@ def read(number, run):
     assert [point.value for point in client.get_metric_history(run, "loss")] == [
         number + 1 / (step + 1) for step in range(POINTS)
     ], run
-    assert artifacts.load_text(f"{found.info.artifact_uri}/weights.txt") == f"{number}\n" * 1000, run
+    assert artifacts.load_text(f"{found.info.artifact_uri}/weights.txt") == f"{number}\n" * 1000, (
+        run
+    )
 
 
 def main():
@@ -53,13 +55,19 @@ def main():
     client, start = MlflowClient(), time.monotonic()
     experiment = client.create_experiment(f"check {time.time_ns()}")
     with ProcessPoolExecutor(args.processes, get_context("spawn")) as pool:
-        runs, seconds = zip(*pool.map(write, [experiment] * args.runs, range(args.runs)), strict=True)
+        runs, seconds = zip(
+            *pool.map(write, [experiment] * args.runs, range(args.runs)), strict=True
+        )
         written = time.monotonic() - start
-        assert {run.info.run_id for run in client.search_runs([experiment], max_results=50000)} == set(runs)
+        assert {
+            run.info.run_id for run in client.search_runs([experiment], max_results=50000)
+        } == set(runs)
         list(pool.map(read, range(args.runs), runs))
     client.delete_experiment(experiment)
     print(f"{args.runs} runs from {args.processes} processes in {written:.1f} s, all of them whole")
-    print(f"one run: median {sorted(seconds)[len(seconds) // 2]:.2f} s, longest {max(seconds):.2f} s")
+    print(
+        f"one run: median {sorted(seconds)[len(seconds) // 2]:.2f} s, longest {max(seconds):.2f} s"
+    )
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import numpy as np
 
 from pipeline import paths
-from pipeline.errors import plain_errors
+from pipeline.errors import exit_on_user_error
 from pipeline.files import read_points, read_weights, write_csv, write_json
 from pipeline.params import load_params, model_argument
 from spirals.models import MODELS, accuracy, loss
@@ -13,7 +13,7 @@ def evaluate(name, params, root):
     """Measures a model, writes its confusions and metrics, and returns these; `params` are all of them."""
     model = MODELS[name]
     X, y = read_points(root / paths.DATA)
-    fresh_X, fresh_y = read_points(root / paths.FRESH)
+    fresh_X, fresh_y = read_points(root / paths.TEST)
     weights = read_weights(root / paths.weights(name), name, int(y.max()) + 1)
     scores, _ = model.forward(weights, X)
     fresh_scores, _ = model.forward(weights, fresh_X)
@@ -35,5 +35,5 @@ def main():
 
 
 if __name__ == "__main__":
-    with plain_errors():
+    with exit_on_user_error():
         main()

@@ -6,10 +6,10 @@ import numpy as np
 
 from pictures import figures, movie
 from pipeline import paths
-from pipeline.errors import plain_errors
+from pipeline.errors import exit_on_user_error
 from pipeline.files import read_curve, read_points, read_snapshots, read_weights
 from pipeline.params import load_params, model_argument
-from spirals.arithmetic import fast_on_short_rows
+from portable.arithmetic import fast_on_short_rows
 from spirals.models import MODELS, accuracy
 
 FRAME_CELLS = 100  # cells of a frame's grid along each axis; it is drawn larger
@@ -23,11 +23,15 @@ def plot(name, params, root):
     curve = read_curve(root / paths.curve(name))
     weights = read_weights(root / paths.weights(name), name, classes)
     snapshots = read_snapshots(root / paths.snapshots(name), name, classes)
-    moments = {at["iteration"]: at for at in snapshots}  # a short training has several at one iteration
+    moments = {
+        at["iteration"]: at for at in snapshots
+    }  # a short training has several at one iteration
     points = movie.points_layer(X, y)
 
     def pixels(at):
-        return movie.boundary_pixels(figures.grid_probabilities(model, at["weights"], lim, FRAME_CELLS), points)
+        return movie.boundary_pixels(
+            figures.grid_probabilities(model, at["weights"], lim, FRAME_CELLS), points
+        )
 
     with ThreadPoolExecutor(2, initializer=fast_on_short_rows) as pool:
         for at, picture in zip(moments.values(), pool.map(pixels, moments.values()), strict=True):
@@ -37,14 +41,20 @@ def plot(name, params, root):
     title = f"{model.title}: {accuracy(scores, y):.0%} of the points right"
     probabilities = figures.grid_probabilities(model, weights, lim, params.grid)
     boundary = root / paths.picture(name, "boundary")
-    figures.draw_boundary(boundary, title, probabilities, np.argmax(scores, axis=1), X, y, params.dpi)
+    figures.draw_boundary(
+        boundary, title, probabilities, np.argmax(scores, axis=1), X, y, params.dpi
+    )
     figures.draw_losses(root / paths.picture(name, "loss"), {name: curve}, params.dpi)
 
 
 def draw_training(name, root, snapshots, moments, curve):
     """The model at moments of its training: frames of the slider in MLflow, and the moving picture."""
-    percents = {at["permille"] // 10: at["iteration"] for at in snapshots if at["permille"] % 10 == 0}
-    images = movie.with_palette([movie.frame(moments[iteration]) for iteration in percents.values()], most=256)
+    percents = {
+        at["permille"] // 10: at["iteration"] for at in snapshots if at["permille"] % 10 == 0
+    }
+    images = movie.with_palette(
+        [movie.frame(moments[iteration]) for iteration in percents.values()], most=256
+    )
     for percent, image in zip(percents, images, strict=True):
         figures.write_image(image, root / paths.frame(name, percent), movie.DPI)
     movie.draw_movie(root / paths.learning(name), name, list(moments.values()), curve)
@@ -57,5 +67,5 @@ def main():
 
 
 if __name__ == "__main__":
-    with plain_errors():
+    with exit_on_user_error():
         main()

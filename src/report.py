@@ -13,13 +13,16 @@ from markdown_it import MarkdownIt
 from pictures import figures, pages
 from pictures.explorer import explorer
 from pipeline import files, paths
-from pipeline.errors import plain_errors
+from pipeline.errors import exit_on_user_error
 from pipeline.params import load_params, used_params
 from spirals.data import NAME
 from spirals.models import MODELS
 
 PACKAGES = ("numpy", "matplotlib", "pillow", "dvc", "mlflow")  # whose versions are told
-PICTURES = {".gif": ("image/gif", b"\0;"), ".png": ("image/png", b"IEND\xaeB`\x82")}  # type, and how the file ends
+PICTURES = {
+    ".gif": ("image/gif", b"\0;"),
+    ".png": ("image/png", b"IEND\xaeB`\x82"),
+}  # type, and how the file ends
 
 MOST, MOST_PICTURES = 3_000_000, 2_000_000  # characters: of the page, and of its pictures
 EXPLORER = "<!-- explorer -->"
@@ -45,9 +48,13 @@ def draw(dpi, root, curves):
     counts = {}
     for name in MODELS:
         pairs = files.read_pairs(root / paths.confusion(name), classes)
-        counts[name] = np.bincount(pairs @ (classes, 1), minlength=classes**2).reshape(classes, classes)
+        counts[name] = np.bincount(pairs @ (classes, 1), minlength=classes**2).reshape(
+            classes, classes
+        )
     folder = root / paths.FIGURES
-    figures.side_by_side([root / paths.picture(name, "boundary") for name in MODELS], folder / "boundaries.png", dpi)
+    figures.side_by_side(
+        [root / paths.picture(name, "boundary") for name in MODELS], folder / "boundaries.png", dpi
+    )
     figures.draw_data(folder / "data.png", X, y, dpi)
     figures.draw_losses(folder / "losses.png", curves, dpi)
     figures.draw_confusions(folder / "confusions.png", counts, dpi)
@@ -55,10 +62,14 @@ def draw(dpi, root, curves):
 
 def page(text, root):
     """The report as one file: the Markdown, its pictures in it, and instead of the moving one the explorer."""
-    html = MarkdownIt("commonmark", {"html": True}).enable("table").render(text.replace(ELSEWHERE, ""))
+    html = (
+        MarkdownIt("commonmark", {"html": True}).enable("table").render(text.replace(ELSEWHERE, ""))
+    )
     html = re.sub("<p>(<img[^>]*learning.gif[^>]*>)</p>", MOVING, html)
     room = MOST_PICTURES
-    for name in sorted(re.findall('src="([^"]+)"', html), key=lambda name: name.endswith(".gif")):  # that one last
+    for name in sorted(
+        re.findall('src="([^"]+)"', html), key=lambda name: name.endswith(".gif")
+    ):  # that one last
         if len(data := inlined(root, name)) <= room:
             html = html.replace(f'src="{name}"', f'src="{data}"')
             room -= len(data)
@@ -73,7 +84,7 @@ def inlined(root, name):
     """The picture itself as an address: the page opens without a network, wherever it is sent."""
     path = root / paths.REPORT.parent / name
     kind, end = PICTURES[path.suffix]
-    with files.reading(path):
+    with files.file_errors(path):
         content = path.read_bytes()
         if not content.endswith(end):
             raise ValueError("it is cut off, or is no picture")
@@ -95,14 +106,21 @@ def markdown(params, metrics, curves, root):
     losses = []  # at the published iterations: title, iteration, ours, theirs
     for name in same:
         ours = {int(iteration): f"{loss:f}" for iteration, loss, _ in curves[name]}
-        told = {iteration: loss for iteration, loss in published["losses"][name].items() if iteration in ours}
-        losses += [(MODELS[name].title, iteration, ours[iteration], loss) for iteration, loss in told.items()]
+        told = {
+            iteration: loss
+            for iteration, loss in published["losses"][name].items()
+            if iteration in ours
+        }
+        losses += [
+            (MODELS[name].title, iteration, ours[iteration], loss)
+            for iteration, loss in told.items()
+        ]
     return pages.filled(
         "report.md",
         name=NAME,
         models=MODELS,
         params=sections,
-        fresh=len(files.read_points(root / paths.FRESH)[1]),
+        fresh=len(files.read_points(root / paths.TEST)[1]),
         metrics=metrics,
         curves=curves,
         published=published["accuracy"],
@@ -117,11 +135,13 @@ def markdown(params, metrics, curves, root):
 
 def read_published(root):
     """The case study's parameters, data and numbers (reference/); losses as printed, by model and iteration."""
-    with files.reading(path := root / paths.PUBLISHED_PARAMS, files.RESTORE):
+    with files.file_errors(path := root / paths.PUBLISHED_PARAMS, files.RESTORE):
         published = {section: dict(values) for section, values in files.read_yaml(path).items()}
         losses = {name: {} for name in published["accuracy"]}
-    with files.reading(root / paths.PUBLISHED, files.RESTORE):
-        for row in csv.DictReader((root / paths.PUBLISHED).read_text(encoding="utf-8").splitlines()):
+    with files.file_errors(root / paths.PUBLISHED, files.RESTORE):
+        for row in csv.DictReader(
+            (root / paths.PUBLISHED).read_text(encoding="utf-8").splitlines()
+        ):
             losses[row["model"]][int(row["iteration"])] = f"{float(row['loss']):f}"
         if not all(losses.values()):
             raise ValueError(f"it must have losses of {' and '.join(losses)}")
@@ -130,7 +150,7 @@ def read_published(root):
 
 def versions(root):
     """Versions of the packages that matter, as locked."""
-    with files.reading(root / paths.REQUIREMENTS, files.RESTORE):
+    with files.file_errors(root / paths.REQUIREMENTS, files.RESTORE):
         lock = (root / paths.REQUIREMENTS).read_text(encoding="utf-8")
         return {name: re.search(rf"^{name}==(\S+)", lock, re.MULTILINE)[1] for name in PACKAGES}
 
@@ -143,5 +163,5 @@ def main():
 
 
 if __name__ == "__main__":
-    with plain_errors():
+    with exit_on_user_error():
         main()

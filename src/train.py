@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline import paths
-from pipeline.errors import UserError, plain_errors
+from pipeline.errors import UserError, exit_on_user_error
 from pipeline.files import read_points, write_csv, write_json
 from pipeline.params import load_params, model_argument
 from spirals.models import MODELS
@@ -49,7 +49,9 @@ def fastest(name, params, X, y, weights):
     """The model; its compiled form if the work is worth it and a trial gives the same bytes in no more time."""
     model = MODELS[name]
     if len(X) * sum(value.size for value in weights.values()) * params.iterations >= COMPILE_FROM:
-        with suppress(Exception):  # no Numba, or whatever keeps it from working here: NumPy can do the same
+        with suppress(
+            Exception
+        ):  # no Numba, or whatever keeps it from working here: NumPy can do the same
             if compiled := model.compiled():
                 some = slice(None, None, 1 + len(X) // 1000)
                 trial = (weights, X[some], y[some], msgspec.structs.replace(params, iterations=2))
@@ -78,8 +80,12 @@ def _stable(params):
 def main():
     name = model_argument(__doc__)
     params = getattr(load_params(paths.ROOT), f"train_{name}")
-    sys.stdout.reconfigure(line_buffering=True)  # losses are seen when they come, through a pipe too
-    with tqdm(total=params.iterations, disable=None, leave=False, unit="it") as bar:  # None: only in a terminal
+    sys.stdout.reconfigure(
+        line_buffering=True
+    )  # losses are seen when they come, through a pipe too
+    with tqdm(
+        total=params.iterations, disable=None, leave=False, unit="it"
+    ) as bar:  # None: only in a terminal
         due, every = 0, MODELS[name].print_every
 
         def report(iteration, loss):
@@ -98,5 +104,5 @@ def main():
 
 
 if __name__ == "__main__":
-    with plain_errors():
+    with exit_on_user_error():
         main()

@@ -29,17 +29,32 @@ class Browser:
     """
 
     def __init__(self, width=1400, height=1000, scale=1):
-        self.arguments = [*ARGUMENTS, f"--window-size={width},{height}", f"--force-device-scale-factor={scale}"]
+        self.arguments = [
+            *ARGUMENTS,
+            f"--window-size={width},{height}",
+            f"--force-device-scale-factor={scale}",
+        ]
 
     def __enter__(self):
         self.driver = subprocess.Popen(
-            ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            ["chromedriver", "--port=0"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
-        port = next(line.split()[-1].rstrip(".") for line in self.driver.stdout if "started successfully" in line)
+        port = next(
+            line.split()[-1].rstrip(".")
+            for line in self.driver.stdout
+            if "started successfully" in line
+        )
         self.session = f"http://127.0.0.1:{port}/session"
         options = {"args": self.arguments, "binary": CHROMIUM}
         logged = {"browser": "ALL", "performance": "ALL"}
-        capabilities = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options, "goog:loggingPrefs": logged}}}
+        capabilities = {
+            "capabilities": {
+                "alwaysMatch": {"goog:chromeOptions": options, "goog:loggingPrefs": logged}
+            }
+        }
         self.session += "/" + self.call("", capabilities)["sessionId"]
         return self
 
@@ -52,7 +67,9 @@ class Browser:
 
     def call(self, path, body=None, method="POST"):
         data = None if method in ("DELETE", "GET") else json.dumps(body or {}).encode()
-        request = urllib.request.Request(self.session + path, data, {"Content-Type": "application/json"}, method=method)
+        request = urllib.request.Request(
+            self.session + path, data, {"Content-Type": "application/json"}, method=method
+        )
         with urllib.request.urlopen(request, timeout=300) as answer:
             return json.load(answer)["value"]
 
@@ -115,8 +132,18 @@ class Browser:
         moves = [{"type": "pointerMove", "duration": 40, "x": x, "y": y} for x, y in pixels]
         if drag:
             button = {"button": 0}
-            moves = [moves[0], {"type": "pointerDown", **button}, *moves[1:], {"type": "pointerUp", **button}]
-        pointer = {"type": "pointer", "id": kind, "parameters": {"pointerType": kind}, "actions": moves}
+            moves = [
+                moves[0],
+                {"type": "pointerDown", **button},
+                *moves[1:],
+                {"type": "pointerUp", **button},
+            ]
+        pointer = {
+            "type": "pointer",
+            "id": kind,
+            "parameters": {"pointerType": kind},
+            "actions": moves,
+        }
         self.call("/actions", {"actions": [pointer]})
         return [(x - left, y - top) for x, y in pixels]
 
@@ -129,7 +156,9 @@ class Browser:
         if width:
             size = {"width": width, "height": 900, "deviceScaleFactor": scale, "mobile": False}
             self.cdp("Emulation.setDeviceMetricsOverride", **size)
-        media = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
+        media = [
+            {"name": name.replace("_", "-"), "value": value} for name, value in features.items()
+        ]
         self.cdp("Emulation.setEmulatedMedia", features=media)
 
     def screenshot(self, path):

@@ -40,7 +40,9 @@ def widths(name):
 def for_every_model(units=None, **values):
     """Changes of the parameters: values that every model gets, and the size of every hidden layer."""
     changes = {f"train_{name}.{key}": value for name in MODELS for key, value in values.items()}
-    return changes | {f"train_{name}.{key}": units for name in MODELS if units for key in widths(name)}
+    return changes | {
+        f"train_{name}.{key}": units for name in MODELS if units for key in widths(name)
+    }
 
 
 # Small enough for many pipelines in one test.
@@ -58,7 +60,9 @@ OTHERS = ("DVC_", "GIT_", "MLFLOW_", "MPL", "NPY_", "NUMBA_", "OPENBLAS_", "PYTH
 
 def forget_settings(forget):
     """No setting of the caller's reaches a test; `forget` takes a variable away. That a folder is safe stays known."""
-    for name in [name for name in os.environ if name.startswith(OTHERS) and not name.startswith("GIT_CONFIG")]:
+    for name in [
+        name for name in os.environ if name.startswith(OTHERS) and not name.startswith("GIT_CONFIG")
+    ]:
         forget(name)
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # no test calls home
 
@@ -77,7 +81,12 @@ def pytest_collection_modifyitems(items):
         if "server" in item.fixturenames:
             item.add_marker(pytest.mark.xdist_group("server"))  # it starts for several seconds
     place = {f"test_{name}": number for number, name in enumerate(LONG)}
-    items.sort(key=lambda item: (not item.get_closest_marker("slow"), place.get(item.module.__name__, len(LONG))))
+    items.sort(
+        key=lambda item: (
+            not item.get_closest_marker("slow"),
+            place.get(item.module.__name__, len(LONG)),
+        )
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -145,11 +154,18 @@ class Checkout:
         self.root, self.warm = root, warm
         self.environment = {
             # MLflow sets variables of its own, in this process
-            **{key: value for key, value in os.environ.items() if not key.startswith(("PYTHONWARN", "MLFLOW_"))},
+            **{
+                key: value
+                for key, value in os.environ.items()
+                if not key.startswith(("PYTHONWARN", "MLFLOW_"))
+            },
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "GIT_CONFIG_GLOBAL": os.devnull,  # signatures, hooks, line endings
             "GIT_CONFIG_NOSYSTEM": "1",
-            **{f"DVC_{kind}_DIR": str(site) for kind in ("SITE_CACHE", "GLOBAL_CONFIG", "SYSTEM_CONFIG")},
+            **{
+                f"DVC_{kind}_DIR": str(site)
+                for kind in ("SITE_CACHE", "GLOBAL_CONFIG", "SYSTEM_CONFIG")
+            },
             "DVC_NO_ANALYTICS": "1",
         }
 
@@ -164,7 +180,9 @@ class Checkout:
                 environment = {"BRIDGE_PUBLISHER": warm_python(), **environment}
             if self.warm and command[0] == "dvc":
                 script = str(Path(sys.executable).with_name("dvc"))
-                code = warm.call(warm_python(), [script, *command[1:]], self.root, environment, output, errors)
+                code = warm.call(
+                    warm_python(), [script, *command[1:]], self.root, environment, output, errors
+                )
             else:
                 code = subprocess.run(
                     command,
@@ -249,7 +267,9 @@ def server(tmp_path_factory):
 def relocated(root, before):
     """Tells the store of a copied checkout where it lies now: MLflow notes absolute paths, and nobody else does."""
     with closing(sqlite3.connect(root / "mlflow.db")) as database, database:
-        for (table,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+        for (table,) in database.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table'"
+        ).fetchall():
             for _, column, kind, *_ in database.execute(f'PRAGMA table_info("{table}")').fetchall():
                 if kind.startswith(("VARCHAR", "TEXT")):
                     change = f'UPDATE "{table}" SET "{column}" = replace("{column}", ?, ?) WHERE instr("{column}", ?)'

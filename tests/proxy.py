@@ -19,7 +19,12 @@ class Proxy(http.server.ThreadingHTTPServer):
 
     def __init__(self, address, delay=0, before=lambda method, path: None):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.server, self.delay, self.before, self.requests = urlsplit(address).netloc, delay, before, []
+        self.server, self.delay, self.before, self.requests = (
+            urlsplit(address).netloc,
+            delay,
+            before,
+            [],
+        )
 
     @property
     def address(self):
@@ -27,7 +32,9 @@ class Proxy(http.server.ThreadingHTTPServer):
 
     def at_once(self):
         """The largest number of requests that were on their way at the same time."""
-        changes = sorted(change for _, _, came, left in self.requests for change in ((came, 1), (left, -1)))
+        changes = sorted(
+            change for _, _, came, left in self.requests for change in ((came, 1), (left, -1))
+        )
         now = most = 0
         for _, change in changes:
             now += change

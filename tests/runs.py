@@ -29,7 +29,10 @@ DATA = {f"data.{key}" for key in ("seed", "skip_draws", "points_per_class", "cla
 TEST = {"test.seed", "test.points_per_class"}
 FINAL = {"train_accuracy", "train_loss", "test_accuracy"}
 STEPS = [permille // 10 for permille in SNAPSHOTS if permille % 10 == 0]
-AFTER, DURING = "boundary after the training", "boundary by per cent of the training"  # names of the images
+AFTER, DURING = (
+    "boundary after the training",
+    "boundary by per cent of the training",
+)  # names of the images
 
 
 def md5(path):
@@ -46,12 +49,16 @@ def all_complete(uri, experiment="spirals"):
     results = [(run.data.params["model"], *hashes(run).values()) for run in runs]
     assert len(set(results)) == len(runs), "one result twice"
     models = client.search_logged_models([number], max_results=2000)
-    assert Counter(model.source_run_id for model in models) == Counter(run.info.run_id for run in runs)
+    assert Counter(model.source_run_id for model in models) == Counter(
+        run.info.run_id for run in runs
+    )
     versions = Counter(version.run_id for version in client.search_model_versions())
     assert all(count == 1 for count in versions.values()), "one model registered twice"
     registered = experiment.replace("/", "-")
     names = {model.name for model in client.search_registered_models()}
-    assert registered in names and not any(name.startswith(f"{registered}.publishing") for name in names)
+    assert registered in names and not any(
+        name.startswith(f"{registered}.publishing") for name in names
+    )
     assert_champions(client, registered, runs)
     return runs
 
@@ -64,9 +71,14 @@ def assert_champions(client, registered, runs):
     """
     groups = {}
     for run in runs:
-        groups.setdefault(tuple(hashes(run)[f"data/{name}.csv"] for name in ("spirals", "fresh")), []).append(run)
+        groups.setdefault(
+            tuple(hashes(run)[f"data/{name}.csv"] for name in ("spirals", "test")), []
+        ).append(run)
     aliases = client.get_registered_model(registered).aliases
-    expected = {data: f"champion-{hashlib.sha256(json.dumps(data).encode()).hexdigest()[:8]}" for data in groups}
+    expected = {
+        data: f"champion-{hashlib.sha256(json.dumps(data).encode()).hexdigest()[:8]}"
+        for data in groups
+    }
     assert {*aliases} == {"champion", *expected.values()}
     for data, alias in expected.items():
         best = max(run.data.metrics["test_accuracy"] for run in groups[data])
@@ -80,15 +92,22 @@ def assert_champions(client, registered, runs):
 def hashes(run):
     """What DVC says of the files of a run, by path."""
     tags = sorted(run.data.tags.items())
-    return {key.removeprefix("dvc.md5."): value for key, value in tags if key.startswith("dvc.md5.")}
+    return {
+        key.removeprefix("dvc.md5."): value for key, value in tags if key.startswith("dvc.md5.")
+    }
 
 
 def outputs(model):
     """Paths of the outputs that a result consists of, and of the files that its run keeps."""
     data, reports = f"data/{model}", f"reports/models/{model}"
-    result = {"data/spirals.csv", "data/fresh.csv", f"{data}/weights.json", f"{data}/snapshots.json"}
+    result = {"data/spirals.csv", "data/test.csv", f"{data}/weights.json", f"{data}/snapshots.json"}
     result |= {f"{data}/curve.csv", f"{reports}/metrics.json", f"{reports}/confusion.csv"}
-    kept = {f"{data}/weights.json", f"{data}/curve.csv", f"{reports}/boundary.png", f"{reports}/loss.png"}
+    kept = {
+        f"{data}/weights.json",
+        f"{data}/curve.csv",
+        f"{reports}/boundary.png",
+        f"{reports}/loss.png",
+    }
     return result, kept
 
 
@@ -97,7 +116,9 @@ def assert_complete(client, run):
     run_id, tags, model = run.info.run_id, run.data.tags, run.data.params["model"]
     result, kept = outputs(model)
     assert run.info.status == "FINISHED"
-    assert set(run.data.params) == {"model"} | TRAIN | DATA | TEST | ({"hidden_units"} if model == "mlp" else set())
+    assert set(run.data.params) == {"model"} | TRAIN | DATA | TEST | (
+        {"hidden_units"} if model == "mlp" else set()
+    )
     assert set(run.data.metrics) == FINAL | {"loss", "accuracy"}
     assert hashes(run).keys() == result
     for key in FINAL:
@@ -115,10 +136,17 @@ def assert_complete(client, run):
             curve = list(csv.DictReader(file))
         for kind in ("+compressed.webp", ".png"):
             shown = [file.name.split("+") for file in images.iterdir() if file.name.endswith(kind)]
-            steps = {key: sorted(int(name[2]) for name in shown if name[0] == key) for key in (AFTER, DURING)}
+            steps = {
+                key: sorted(int(name[2]) for name in shown if name[0] == key)
+                for key in (AFTER, DURING)
+            }
             assert steps == {AFTER: [0], DURING: STEPS}
         assert len(list(images.iterdir())) == 2 * (len(STEPS) + 1)
-        (after,) = (file for file in images.iterdir() if file.name.startswith(AFTER) and file.suffix == ".png")
+        (after,) = (
+            file
+            for file in images.iterdir()
+            if file.name.startswith(AFTER) and file.suffix == ".png"
+        )
         assert md5(after) == md5(files / f"reports/models/{model}/boundary.png")
 
     for key in ("loss", "accuracy"):
@@ -131,7 +159,9 @@ def assert_complete(client, run):
     (output,) = run.outputs.model_outputs
     logged = client.get_logged_model(output.model_id)
     assert (logged.status, logged.source_run_id) == ("READY", run_id)
-    assert {metric.key: metric.value for metric in logged.metrics} == {key: run.data.metrics[key] for key in FINAL}
+    assert {metric.key: metric.value for metric in logged.metrics} == {
+        key: run.data.metrics[key] for key in FINAL
+    }
     mlflow.set_tracking_uri(client.tracking_uri)
     classes = mlflow.pyfunc.load_model(f"models:/{logged.model_id}").predict(np.zeros((4, 2)))
     assert classes.shape == (4,)
@@ -151,7 +181,11 @@ def serving(folder, *command, path="/health", seconds=120):
     """Runs `mlflow COMMAND` on a free port, and gives its address when that path answers."""
     port = free_port()
     address = f"http://127.0.0.1:{port}"
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment = {
+        **os.environ,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     with (folder / "server.log").open("w") as log:
         server = subprocess.Popen(
@@ -169,7 +203,9 @@ def serving(folder, *command, path="/health", seconds=120):
                 urllib.request.urlopen(address + path, timeout=5).close()
                 break
             if server.poll() is not None or time.monotonic() > end:
-                raise AssertionError(f"mlflow {command[0]} does not answer:\n{(folder / 'server.log').read_text()}")
+                raise AssertionError(
+                    f"mlflow {command[0]} does not answer:\n{(folder / 'server.log').read_text()}"
+                )
             time.sleep(0.2)
         yield address
     finally:

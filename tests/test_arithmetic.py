@@ -9,12 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spirals.arithmetic import exp, log, log_rounded, matmul, sin_cos_rounded, sum_points
+from portable.arithmetic import exp, log, log_rounded, matmul, sin_cos_rounded, sum_points
 from spirals.data import standard_normal
 from spirals.models import loss, softmax
 
 NUMBERS = 2000  # in each range
-TINY, NORMAL, HUGE = 5e-324, 2.0**-1022, 1.7976931348623157e308  # the smallest float, the smallest normal, the largest
+TINY, NORMAL, HUGE = (
+    5e-324,
+    2.0**-1022,
+    1.7976931348623157e308,
+)  # the smallest float, the smallest normal, the largest
 
 
 def uniform(low, high):
@@ -42,10 +46,20 @@ def error(got, exact):
     """The largest error in units in the last place of the exact value."""
     with mpmath.workprec(200):
         units = [np.spacing(max(abs(float(value)), NORMAL)) for value in exact]
-        return max(float(abs(g - e) / u) for g, e, u in zip(got.tolist(), exact, units, strict=True))
+        return max(
+            float(abs(g - e) / u) for g, e, u in zip(got.tolist(), exact, units, strict=True)
+        )
 
 
-EXP_RANGES = [(-745.13, -708.4), (-708.4, -40), (-40, 0), (-1, 1), (-1e-8, 1e-8), (0, 40), (40, 709.78)]
+EXP_RANGES = [
+    (-745.13, -708.4),
+    (-708.4, -40),
+    (-40, 0),
+    (-1, 1),
+    (-1e-8, 1e-8),
+    (0, 40),
+    (40, 709.78),
+]
 
 
 @pytest.mark.parametrize(("low", "high"), EXP_RANGES)
@@ -95,7 +109,9 @@ def test_log_is_within_1_ulp(kind):
 @pytest.mark.parametrize("kind", LOG_NUMBERS)
 def test_log_rounded_is_the_nearest_float(kind):
     x = LOG_NUMBERS[kind][:1000]
-    np.testing.assert_array_equal(log_rounded(x), [float(value) for value in exactly(mpmath.log, x)])
+    np.testing.assert_array_equal(
+        log_rounded(x), [float(value) for value in exactly(mpmath.log, x)]
+    )
 
 
 @pytest.mark.parametrize("function", [log, log_rounded])
@@ -111,7 +127,9 @@ SIN_COS_NUMBERS = {
     "large": of_all_sizes(5, 100),
     "huge": of_all_sizes(100, 1025)[:300],
     # the last comes nearest to a multiple of pi/2 of all floats (Kahan and McDonald)
-    "multiples of pi/2": np.array([*(np.arange(1, 300) * (math.pi / 2)), 6381956970095103 * 2.0**797]),
+    "multiples of pi/2": np.array(
+        [*(np.arange(1, 300) * (math.pi / 2)), 6381956970095103 * 2.0**797]
+    ),
     "edges": np.array([TINY, -TINY, NORMAL, HUGE, -HUGE, math.pi / 4, -math.pi / 4]),
 }
 
@@ -145,7 +163,9 @@ def test_functions_leave_their_argument_alone_and_keep_its_shape(function):
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**32 - 1])
-@pytest.mark.parametrize(("skip", "count"), [(0, 1), (0, 300), (318, 6), (324, 500), (1, 7), (1000, 5_000)])
+@pytest.mark.parametrize(
+    ("skip", "count"), [(0, 1), (0, 300), (318, 6), (324, 500), (1, 7), (1000, 5_000)]
+)
 def test_normal_draws_are_those_of_numpy(seed, skip, count):
     """NumPy's own have the system's logarithm in them, so a few differ in the last bits."""
     ours = standard_normal(seed, skip, count)
@@ -160,14 +180,26 @@ def test_no_normal_draws():
 
 
 # Rows of a, inner axis, columns of b: those of the pipeline, and edges of both ways to sum.
-SHAPES = [(300, 2, 100), (300, 100, 3), (100, 300, 3), (300, 3, 100), (2, 300, 100), (1, 1, 1), (5, 8, 4), (5, 9, 4)]
+SHAPES = [
+    (300, 2, 100),
+    (300, 100, 3),
+    (100, 300, 3),
+    (300, 3, 100),
+    (2, 300, 100),
+    (1, 1, 1),
+    (5, 8, 4),
+    (5, 9, 4),
+]
 
 
 @pytest.mark.parametrize("shape", [*SHAPES, (4, 1000, 3), (3, 9, 1), (1, 129, 7)])
 def test_matmul_of_whole_numbers_is_exact(shape):
     rows, inner, columns = shape
     random = np.random.default_rng(4)
-    a, b = random.integers(-(2**20), 2**20, (rows, inner)), random.integers(-(2**20), 2**20, (inner, columns))
+    a, b = (
+        random.integers(-(2**20), 2**20, (rows, inner)),
+        random.integers(-(2**20), 2**20, (inner, columns)),
+    )
     np.testing.assert_array_equal(matmul(a.astype(float), b.astype(float)), a @ b)
 
 
@@ -186,8 +218,13 @@ def test_matmul_is_within_the_bound_of_its_sums(shape):
     steps = inner if inner <= 8 else 1 + 16 + 3 + 2
     for i in {0, rows // 2, rows - 1}:
         for j in {0, columns // 2, columns - 1}:
-            terms = [Fraction(p) * Fraction(q) for p, q in zip(a[i].tolist(), b[:, j].tolist(), strict=True)]
-            assert abs(Fraction(float(product[i, j])) - sum(terms)) <= steps * 2**-53 * float(sum(map(abs, terms)))
+            terms = [
+                Fraction(p) * Fraction(q)
+                for p, q in zip(a[i].tolist(), b[:, j].tolist(), strict=True)
+            ]
+            assert abs(Fraction(float(product[i, j])) - sum(terms)) <= steps * 2**-53 * float(
+                sum(map(abs, terms))
+            )
 
 
 def test_matmul_of_many_terms_is_summed_pairwise():
@@ -198,14 +235,20 @@ def test_matmul_of_many_terms_is_summed_pairwise():
 
 
 @settings(deadline=None)
-@given(st.integers(1, 20), st.sampled_from([1, 2, 8, 9, 15, 16, 17, 100, 128, 129, 300]), st.integers(1, 20))
+@given(
+    st.integers(1, 20),
+    st.sampled_from([1, 2, 8, 9, 15, 16, 17, 100, 128, 129, 300]),
+    st.integers(1, 20),
+)
 def test_matmul_sums_by_the_number_of_terms_only(rows, inner, columns):
     """Each entry is the same alone, in another layout, and in the transposed product."""
     random = np.random.default_rng(rows + 100 * inner + columns)
     a, b = random.normal(size=(rows, inner)), random.normal(size=(inner, columns))
     product = matmul(a, b)
     assert matmul(a[-1:], b[:, -1:])[0, 0] == product[-1, -1]
-    np.testing.assert_array_equal(matmul(np.asfortranarray(a), np.repeat(b, 2, axis=0)[::2]), product)
+    np.testing.assert_array_equal(
+        matmul(np.asfortranarray(a), np.repeat(b, 2, axis=0)[::2]), product
+    )
     np.testing.assert_array_equal(matmul(b.T, a.T).T, product)
 
 
@@ -216,7 +259,11 @@ def test_matmul_sums_in_numpy_s_order(shape):
     random = np.random.default_rng(6)
     a, b = random.normal(size=(rows, inner)), random.normal(size=(inner, columns))
     products = np.ascontiguousarray(a[:, None, :] * b.T[None, :, :])
-    expected = np.add.accumulate(products, axis=2)[..., -1] if inner <= 8 else np.add.reduce(products, axis=2)
+    expected = (
+        np.add.accumulate(products, axis=2)[..., -1]
+        if inner <= 8
+        else np.add.reduce(products, axis=2)
+    )
     for layout in (np.ascontiguousarray, np.asfortranarray):
         np.testing.assert_array_equal(matmul(layout(a), b), expected)
 
@@ -236,9 +283,14 @@ def test_softmax_and_loss_of_scores_of_any_size(offset, apart):
     """Against mpmath, where the differences of the scores are exact; what no float can hold becomes 0."""
     scores = np.array([[offset, offset + apart, offset], [offset + apart, offset, offset]])
     with mpmath.workprec(3000):
-        exact = [[mpmath.exp(mpmath.mpf(s) - mpmath.mpf(max(row))) for s in row] for row in scores.tolist()]
+        exact = [
+            [mpmath.exp(mpmath.mpf(s) - mpmath.mpf(max(row))) for s in row]
+            for row in scores.tolist()
+        ]
         exact = [[value / sum(row) for value in row] for row in exact]
-        exact_loss = sum(-mpmath.log(row[1]) for row in exact) / 2 if apart <= 1e5 else mpmath.mpf(apart) / 2
+        exact_loss = (
+            sum(-mpmath.log(row[1]) for row in exact) / 2 if apart <= 1e5 else mpmath.mpf(apart) / 2
+        )
     np.testing.assert_allclose(softmax(scores), np.array(exact, dtype=float), rtol=2e-15, atol=TINY)
     ours = loss({}, scores, np.array([1, 1]), l2=0.0)
     assert ours == pytest.approx(float(exact_loss), rel=1e-15, abs=3e-16)

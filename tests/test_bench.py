@@ -16,6 +16,12 @@ def test_quick_benchmark_writes_table_and_chart(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     text = (tmp_path / "results.md").read_text()
-    for row in ("this project", "case study's loop", "fastest BLAS form", "cold `dvc repro`", "train@mlp"):
+    for row in (
+        "this project",
+        "case study's loop",
+        "fastest BLAS form",
+        "cold `dvc repro`",
+        "train@mlp",
+    ):
         assert f"\n| {row} | " in text
     assert (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG")

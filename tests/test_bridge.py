@@ -68,14 +68,20 @@ def new(tmp_path_factory):
         for name, text in {**FILES, ".gitignore": IGNORED}.items():
             (project.root / name).parent.mkdir(parents=True, exist_ok=True)
             (project.root / name).write_text(text)
-        shutil.copytree(ROOT / "src/bridge", project.root / "bridge", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            ROOT / "src/bridge",
+            project.root / "bridge",
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
         project.run("git", "init", "--quiet", "--initial-branch=main")
         project.run("git", "config", "user.name", "Test")
         project.run("git", "config", "user.email", "test@example.com")
         project.run("dvc", "init", "--quiet")
         project.run("dvc", "add", "--quiet", "raw/stations.csv", "raw/photos")
         told = project.bridge("--stage")
-        assert all(line in told.stderr for line in ("dvc.yaml", "/mlflow.db*", "/mlruns/", ".gitignore"))
+        assert all(
+            line in told.stderr for line in ("dvc.yaml", "/mlflow.db*", "/mlruns/", ".gitignore")
+        )
         pipeline = project.root / "dvc.yaml"
         pipeline.write_text(pipeline.read_text().replace("stages:\n", "stages:\n" + told.stdout, 1))
         project.commit("start")
@@ -99,7 +105,9 @@ def ran(new, tmp_path_factory):
 
 def copied(project, folder):
     """The project somewhere else, under the same name: as a checkout that was moved."""
-    return Strange(shutil.copytree(project.root, folder / "weather", symlinks=True), folder / "site")
+    return Strange(
+        shutil.copytree(project.root, folder / "weather", symlinks=True), folder / "site"
+    )
 
 
 def expected(params):
@@ -108,7 +116,11 @@ def expected(params):
     for item, part in (("ridge", 1), ("lasso", 2)):
         rate, size = float(params["fit.rate"]) / part, int(params["keep"])
         losses = [size / (1 + rate * (epoch + 1)) for epoch in range(int(params["fit.epochs"]))]
-        numbers = {"train.rmse": losses[-1], "train.error.max": 2 * losses[-1], "score": 1 / losses[-1]}
+        numbers = {
+            "train.rmse": losses[-1],
+            "train.error.max": 2 * losses[-1],
+            "score": 1 / losses[-1],
+        }
         curves = {"history.tsv.loss": dict(enumerate(losses))}
         curves["history.tsv.speed"] = {epoch: epoch / 4 for epoch in range(len(losses))}
         curves["gap.json.gap"] = {10 * epoch: loss for epoch, loss in enumerate(losses)}
@@ -141,7 +153,9 @@ def assert_complete(client, run):
             points[f"out/{item}/fit.json.{key}"] = {0: value}
         for key in ("history.tsv.loss", "history.tsv.speed", "gap.json.gap"):
             points[f"out/{item}/{key}"] = curves[key]
-    points["depth"] = made["ridge"][1]["depth"]  # of ridge only the logs are plots, of lasso only the width
+    points["depth"] = made["ridge"][1][
+        "depth"
+    ]  # of ridge only the logs are plots, of lasso only the width
     points["width"] = {0: 1.0}
     points["best"] = {0: made["ridge"][0]["train.rmse"]}
     points |= {"test.rmse": points["best"], "test.size": {0: 20.0}}
@@ -150,34 +164,51 @@ def assert_complete(client, run):
         history = client.get_metric_history(run.info.run_id, key)
         assert sorted((point.step, point.value) for point in history) == sorted(values.items()), key
 
-    outs = {f"out/{name}" for name in [*OUTS, *(f"{item}/{part}" for item in ITEMS for part in PARTS)]}
+    outs = {
+        f"out/{name}" for name in [*OUTS, *(f"{item}/{part}" for item in ITEMS for part in PARTS)]
+    }
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         kept = Path(client.download_artifacts(run.info.run_id, "", folder))
         for out in {*outs, "report/best.json"}:
             assert (kept / out).exists(), out
         files = [file for file in kept.rglob("*") if file.is_file()]
-        assert len(files) == len(outs) + 1 + 1 + 2 * 2  # two files in clean, three frames for each item
+        assert (
+            len(files) == len(outs) + 1 + 1 + 2 * 2
+        )  # two files in clean, three frames for each item
     pictures = {"out/figures/scores.png", "out/ridge/frames", "out/lasso/frames"}
     assert set(hashes_of(run)) == {*outs, "report/best.json"} - pictures
 
 
 def hashes_of(run):
     """By path, as the tags of a run say them."""
-    found = {key.removeprefix("dvc.md5."): value for key, value in run.data.tags.items() if key.startswith("dvc.md5.")}
+    found = {
+        key.removeprefix("dvc.md5."): value
+        for key, value in run.data.tags.items()
+        if key.startswith("dvc.md5.")
+    }
     return dict(sorted(found.items()))
 
 
 def experiments(project):
     shown = json.loads(project.run("dvc", "exp", "show", "--json").stdout)
-    found = [one for baseline in shown for one in baseline["experiments"] or [] if baseline["rev"] != "workspace"]
+    found = [
+        one
+        for baseline in shown
+        for one in baseline["experiments"] or []
+        if baseline["rev"] != "workspace"
+    ]
     return {one["name"] for one in found}
 
 
 def named_experiments(project):
     client = MlflowClient(project.store, project.store)
     number = client.get_experiment_by_name(project.root.name).experiment_id
-    return {name for run in client.search_runs([number]) for name in run.data.tags.get("dvc.experiments", "").split()}
+    return {
+        name
+        for run in client.search_runs([number])
+        for name in run.data.tags.get("dvc.experiments", "").split()
+    }
 
 
 @pytest.mark.slow
@@ -194,9 +225,13 @@ def test_with_nothing_said_a_run_shows_the_whole_result(ran):
         for out in stage["outs"]
     }
     tags = run.data.tags
-    assert {path: hash for path, hash in hashes_of(run).items() if "report" not in path}.items() <= written.items()
+    assert {
+        path: hash for path, hash in hashes_of(run).items() if "report" not in path
+    }.items() <= written.items()
     inputs = {one.dataset.name: one.dataset.digest for one in run.inputs.dataset_inputs}
-    assert inputs == {Path(dep["path"]).stem: dep["md5"] for dep in lock["clean"]["deps"] if "raw" in dep["path"]}
+    assert inputs == {
+        Path(dep["path"]).stem: dep["md5"] for dep in lock["clean"]["deps"] if "raw" in dep["path"]
+    }
     commit = ran.run("git", "rev-parse", "HEAD~1").stdout.strip()
     assert tags["mlflow.source.git.commit"] == commit and tags["git.dirty"] == "false"
     assert run.info.run_name == commit[:7]
@@ -206,15 +241,21 @@ def test_with_nothing_said_a_run_shows_the_whole_result(ran):
 
     # The stage that is printed: every output of all stages, where it lies, and every file of parameters.
     printed = YAML(typ="safe").load(ran.bridge("--stage").stdout)["track"]
-    outs = {f"out/{name}" for name in [*OUTS, *(f"{item}/{part}" for item in ITEMS for part in PARTS)]}
+    outs = {
+        f"out/{name}" for name in [*OUTS, *(f"{item}/{part}" for item in ITEMS for part in PARTS)]
+    }
     params = {"params.yaml", "conf/model.toml", "report/params.yaml"}
     assert set(printed["deps"]) == {*outs, *params, "report/best.json"}
-    assert printed["cmd"] == "python bridge" and printed["outs"] == [{"mlruns/receipt.json": {"cache": False}}]
+    assert printed["cmd"] == "python bridge" and printed["outs"] == [
+        {"mlruns/receipt.json": {"cache": False}}
+    ]
 
 
 @pytest.mark.slow
 def test_what_users_do_gives_one_run_for_each_result(ran, tmp_path):
-    project = copied(ran, tmp_path)  # moved, too: an absolute path of the old place would be found nowhere
+    project = copied(
+        ran, tmp_path
+    )  # moved, too: an absolute path of the old place would be found nowhere
     first = project.runs() if "was there" in project.bridge().stdout else None
     lock = (project.root / "dvc.lock").read_bytes()
     assert first and "Running" not in project.run("dvc", "repro").stdout
@@ -245,10 +286,15 @@ def test_what_users_do_gives_one_run_for_each_result(ran, tmp_path):
 
     # A picture drawn anew belongs to the run that is there.
     project.set("shade", 9)
-    assert re.findall("Running stage '(.*)'", project.run("dvc", "repro").stdout) == ["draw", "track"]
+    assert re.findall("Running stage '(.*)'", project.run("dvc", "repro").stdout) == [
+        "draw",
+        "track",
+    ]
     assert project.runs() == third
     (new,) = third - second
-    picture = MlflowClient(project.store).download_artifacts(new, "out/figures/scores.png", str(tmp_path))
+    picture = MlflowClient(project.store).download_artifacts(
+        new, "out/figures/scores.png", str(tmp_path)
+    )
     assert Path(picture).read_bytes() == (project.root / "out/figures/scores.png").read_bytes()
 
     # A parameter that changes no byte is another result all the same: it is known now that it changes nothing.
@@ -260,27 +306,40 @@ def test_what_users_do_gives_one_run_for_each_result(ran, tmp_path):
     # Nothing new takes none of what is slow to import, from whichever folder.
     for folder in (".", "report"):
         done = subprocess.run(
-            [sys.executable, "-X", "importtime", os.path.relpath(project.root / "bridge", project.root / folder)],
+            [
+                sys.executable,
+                "-X",
+                "importtime",
+                os.path.relpath(project.root / "bridge", project.root / folder),
+            ],
             cwd=project.root / folder,
             env=project.environment,
             capture_output=True,
             text=True,
         )
         assert done.stdout.count("was there") == 1
-        imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+        imported = {
+            line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()
+        }
         assert "bridge" in imported and not imported & {"mlflow", "dvc", "numpy", "sqlalchemy"}
 
     for file in project.root.glob("mlflow.db*"):
         file.unlink()
     assert project.bridge().stdout.count("published") == 1
-    rebuilt = MlflowClient(f"sqlite:///{project.root}/./mlflow.db")  # MLflow, here, still has the old file open
+    rebuilt = MlflowClient(
+        f"sqlite:///{project.root}/./mlflow.db"
+    )  # MLflow, here, still has the old file open
     assert len(rebuilt.search_runs(["1"])) == 1
 
 
 @pytest.mark.slow
-def test_experiments_in_other_folders_and_in_a_queue_share_the_store_that_none_has_made_yet(new, tmp_path):
+def test_experiments_in_other_folders_and_in_a_queue_share_the_store_that_none_has_made_yet(
+    new, tmp_path
+):
     project = copied(new, tmp_path)
-    project.run("dvc", "repro", "clean")  # DVC fails now and then if workers put one stage into its cache at once
+    project.run(
+        "dvc", "repro", "clean"
+    )  # DVC fails now and then if workers put one stage into its cache at once
     project.run("dvc", "exp", "run", "--queue", "--set-param", "fit.epochs=2,3,4")
     project.run("dvc", "exp", "run", "--run-all", "--jobs", "3")
     project.run("dvc", "exp", "run", "--temp", "--set-param", "fit.epochs=3")
@@ -322,10 +381,19 @@ def test_killed_at_any_moment_and_run_again(ran, tmp_path):
         project = copied(ran, folder)
         shutil.rmtree(project.root / "mlruns")
         (project.root / "mlflow.db").unlink()
-        here = {"PYTHONPATH": str(patch), "HERE": str(project.root), "MOMENTS": str(count), "KILL": str(kill)}
+        here = {
+            "PYTHONPATH": str(patch),
+            "HERE": str(project.root),
+            "MOMENTS": str(count),
+            "KILL": str(kill),
+        }
         environment = {**project.environment, **here}
         done = subprocess.run(
-            ["dvc", "repro"], cwd=project.root, env=environment, capture_output=True, start_new_session=True
+            ["dvc", "repro"],
+            cwd=project.root,
+            env=environment,
+            capture_output=True,
+            start_new_session=True,
         )
         return project, done.returncode
 
@@ -359,13 +427,19 @@ def test_what_is_not_the_result_of_the_stages_is_refused_in_one_sentence(ran, tm
     weights = project.root / "out/ridge/weights.txt"
     good = weights.read_text()
     weights.unlink()
-    assert refused().startswith("error: out/ridge/weights.txt is not what its stage wrote (dvc.lock): run dvc repro.")
+    assert refused().startswith(
+        "error: out/ridge/weights.txt is not what its stage wrote (dvc.lock): run dvc repro."
+    )
     weights.write_text("0.0\n")
-    assert refused().startswith("error: out/ridge/weights.txt is not what its stage wrote (dvc.lock): run dvc repro.")
+    assert refused().startswith(
+        "error: out/ridge/weights.txt is not what its stage wrote (dvc.lock): run dvc repro."
+    )
     weights.write_text(good)
     more = project.root / "out/clean/more.csv"
     more.write_text("")
-    assert refused().startswith("error: out/clean is not what its stage wrote (dvc.lock): run dvc repro.")
+    assert refused().startswith(
+        "error: out/clean is not what its stage wrote (dvc.lock): run dvc repro."
+    )
     more.unlink()
 
     lock = project.root / "dvc.lock"
@@ -389,7 +463,9 @@ def test_what_is_not_the_result_of_the_stages_is_refused_in_one_sentence(ran, tm
     (project.root / "kept.db").rename(project.root / "mlflow.db")
     assert project.bridge().stdout.count("was there") == 1 and project.runs() == before
     (project.root / "mlflow.db").unlink()
-    (project.root / ".dvcignore").write_text(".DS_Store\n")  # what a file manager leaves, and DVC does not count
+    (project.root / ".dvcignore").write_text(
+        ".DS_Store\n"
+    )  # what a file manager leaves, and DVC does not count
     for folder in ("out/clean", "out/ridge/frames"):
         (project.root / folder / ".DS_Store").touch()
     done = project.bridge(PATH=str(Path(sys.executable).parent))  # no git
@@ -399,7 +475,10 @@ def test_what_is_not_the_result_of_the_stages_is_refused_in_one_sentence(ran, tm
 
     project.set("keep", 5)
     project.run("dvc", "repro", "clean")  # and nothing of what is made from a file in its folder
-    assert refused() == "error: out/clean/table.csv is newer than what was made from it: run dvc repro\n"
+    assert (
+        refused()
+        == "error: out/clean/table.csv is newer than what was made from it: run dvc repro\n"
+    )
 
 
 @pytest.mark.slow
@@ -409,7 +488,10 @@ def test_a_few_lines_make_several_runs_with_names_images_a_model_and_a_champion(
     (project.root / "serving/model.py").write_text(LOADER)
     (project.root / "mlflow.yaml").write_text(SETTINGS.replace("metric: score", "metric: scores"))
     refused = project.bridge(check=False)
-    assert refused.returncode == 1 and "champion.metric is scores, but the metrics are" in refused.stderr
+    assert (
+        refused.returncode == 1
+        and "champion.metric is scores, but the metrics are" in refused.stderr
+    )
     assert len(project.runs()) == 1  # that of the first `dvc repro`: none was begun
     (project.root / "mlflow.yaml").write_text(SETTINGS)
     pipeline = project.root / "dvc.yaml"
@@ -425,13 +507,19 @@ def test_a_few_lines_make_several_runs_with_names_images_a_model_and_a_champion(
 
     def runs():
         number = client.get_experiment_by_name("weather").experiment_id
-        found = client.search_runs([number], "tags.bridge.complete = 'true' and params.model LIKE '%'")
+        found = client.search_runs(
+            [number], "tags.bridge.complete = 'true' and params.model LIKE '%'"
+        )
         return {(run.data.params["model"], int(run.data.params["data.keep"])): run for run in found}
 
     assert set(runs()) == {("ridge", 3), ("lasso", 3)}
     for (item, keep), run in runs().items():
         numbers, curves = expected({**run.data.params, "keep": keep})[item]
-        final = {"rmse": numbers["train.rmse"], "error.max": numbers["train.error.max"], "score": numbers["score"]}
+        final = {
+            "rmse": numbers["train.rmse"],
+            "error.max": numbers["train.error.max"],
+            "score": numbers["score"],
+        }
         assert final.items() <= run.data.metrics.items()
         history = client.get_metric_history(run.info.run_id, "speed")
         assert {point.step: point.value for point in history} == curves["history.tsv.speed"]
@@ -443,18 +531,30 @@ def test_a_few_lines_make_several_runs_with_names_images_a_model_and_a_champion(
             mlflow.set_tracking_uri(project.store)
             (output,) = run.outputs.model_outputs
             model = mlflow.pyfunc.load_model(f"models:/{output.model_id}")
-        images = sorted(file.name.split("+timestamp")[0] for file in (kept / "images").glob("*.png"))
-        assert images == sorted([*(f"frames by step+step+{step}" for step in (0, 50, 100)), "last frame+step+0"])
+        images = sorted(
+            file.name.split("+timestamp")[0] for file in (kept / "images").glob("*.png")
+        )
+        assert images == sorted(
+            [*(f"frames by step+step+{step}" for step in (0, 50, 100)), "last frame+step+0"]
+        )
         assert [file.name for file in (kept / "out" / item).iterdir()] == ["weights.txt"]
         shutil.rmtree(kept / "images")
-        np.testing.assert_allclose(model.predict(np.array([[1.0, 2.0]])), 3 * numbers["train.rmse"], rtol=1e-12)
+        np.testing.assert_allclose(
+            model.predict(np.array([[1.0, 2.0]])), 3 * numbers["train.rmse"], rtol=1e-12
+        )
 
     def champions():
         """By alias, the item, and the rows and epochs that it was made with."""
         aliases = client.get_registered_model("weather").aliases
-        versions = {alias: client.get_model_version("weather", number) for alias, number in aliases.items()}
-        found = {alias: client.get_run(version.run_id).data.params for alias, version in versions.items()}
-        return {alias: (of["model"], of["data.keep"], of["fit.epochs"]) for alias, of in found.items()}
+        versions = {
+            alias: client.get_model_version("weather", number) for alias, number in aliases.items()
+        }
+        found = {
+            alias: client.get_run(version.run_id).data.params for alias, version in versions.items()
+        }
+        return {
+            alias: (of["model"], of["data.keep"], of["fit.epochs"]) for alias, of in found.items()
+        }
 
     (own,) = set(champions()) - {"champion"}
     assert champions() == {"champion": ("ridge", "3", "5"), own: ("ridge", "3", "5")}
@@ -502,7 +602,10 @@ def test_the_page_about_the_bridge_does_what_it_says(tmp_path):
     runs = client.search_runs([client.get_experiment_by_name("fit").experiment_id])
     assert {run.data.params["fit.rate"] for run in runs} == {"0.1", "0.5"}
     for run in runs:
-        assert run.data.tags["bridge.complete"] == "true" and set(run.data.metrics) == {"final.loss", "loss"}
+        assert run.data.tags["bridge.complete"] == "true" and set(run.data.metrics) == {
+            "final.loss",
+            "loss",
+        }
         assert len(client.get_metric_history(run.info.run_id, "loss")) == 20
 
 
@@ -522,7 +625,15 @@ def test_what_dvc_says_of_a_pipeline(ran):
     )
     assert asked["watched"] == ["conf/layout.yaml", "dvc.yaml", "params.yaml", "report/dvc.yaml"]
     scores = [f"score@{item}-{fold}" for item in ITEMS for fold in (0, 1)]
-    names = ["clean", *(f"fit@{item}" for item in ITEMS), *scores, "confuse", "draw", "track", "report/dvc.yaml:sum-up"]
+    names = [
+        "clean",
+        *(f"fit@{item}" for item in ITEMS),
+        *scores,
+        "confuse",
+        "draw",
+        "track",
+        "report/dvc.yaml:sum-up",
+    ]
     assert sorted(asked["stages"]) == sorted(names)
     assert asked["stages"]["clean"] == {
         "lock": "dvc.lock",
@@ -534,13 +645,28 @@ def test_what_dvc_says_of_a_pipeline(ran):
         "after": [],
     }
     report = asked["stages"]["report/dvc.yaml:sum-up"]
-    assert (report["lock"], report["name"], report["wdir"]) == ("report/dvc.lock", "sum-up", "report")
+    assert (report["lock"], report["name"], report["wdir"]) == (
+        "report/dvc.lock",
+        "sum-up",
+        "report",
+    )
     assert (report["outs"], report["params"]) == (["report/best.json"], ["report/params.yaml"])
-    files = [*(f"out/{item}/fit.json" for item in ITEMS), "report/best.json", "out/score/ridge0.json"]
+    files = [
+        *(f"out/{item}/fit.json" for item in ITEMS),
+        "report/best.json",
+        "out/score/ridge0.json",
+    ]
     assert sorted(asked["metrics"]) == sorted(files)
-    tables = [[f"out/{item}/history.tsv", "epoch", [column]] for item in ITEMS for column in ("loss", "speed")]
+    tables = [
+        [f"out/{item}/history.tsv", "epoch", [column]]
+        for item in ITEMS
+        for column in ("loss", "speed")
+    ]
     tables += [[f"out/{item}/roc.csv", "fpr", ["tpr"]] for item in ITEMS]
-    tables += [["out/tables/confusion.csv", "actual", ["predicted"]], ["out/lasso/gap.json", "epoch", ["gap", "width"]]]
+    tables += [
+        ["out/tables/confusion.csv", "actual", ["predicted"]],
+        ["out/lasso/gap.json", "epoch", ["gap", "width"]],
+    ]
     tables += [["out/ridge/gap.json", "epoch", ["gap"]], ["out/ridge/logs", "step", []]]
     assert sorted(asked["curves"]) == sorted(tables)
 
@@ -550,23 +676,47 @@ def test_what_dvc_says_of_a_pipeline(ran):
     ("text", "told"),
     [
         ("[a]", "the whole is ['a'], but must be keys and values"),
-        ("run: [fit]", "run is not a setting; the settings are experiment, runs, params, names, curves, images,"),
+        (
+            "run: [fit]",
+            "run is not a setting; the settings are experiment, runs, params, names, curves, images,",
+        ),
         ("runs: fit", "runs is 'fit', but must be a list"),
         ("runs: [3]", "runs.0 is 3, but must be text"),
         ("curves: {a.csv: loss}", "curves.a.csv is 'loss', but must be a list"),
         ("max_bytes: 1 MB", "max_bytes is '1 MB', but must be a whole number"),
-        ("model: {loader: serve}", "model.file is missing; the settings are loader, file, code, config,"),
+        (
+            "model: {loader: serve}",
+            "model.file is missing; the settings are loader, file, code, config,",
+        ),
         ("champion: {metric: score, on: []}", "champion needs a model: it is the alias of one"),
         ("runs: [evaluate]", "runs: no stage upstream is called evaluate"),
         ("images: {frames: out/frames}", "out/frames is not a file of a stage upstream"),
-        ("{runs: [fit], images: {scores: out/figures/scores.png}}", "out/figures/scores.png is not a file of a stage"),
-        ("model: {loader: serve, file: weights.txt}", "weights.txt is not a file of a stage upstream"),
-        ("model: {loader: a, file: out/ridge/weights.txt, code: [serving]}", "model.code: serving is not a folder"),
+        (
+            "{runs: [fit], images: {scores: out/figures/scores.png}}",
+            "out/figures/scores.png is not a file of a stage",
+        ),
+        (
+            "model: {loader: serve, file: weights.txt}",
+            "weights.txt is not a file of a stage upstream",
+        ),
+        (
+            "model: {loader: a, file: out/ridge/weights.txt, code: [serving]}",
+            "model.code: serving is not a folder",
+        ),
         ("data: [raw/other.csv]", "raw/other.csv is not a file of a stage upstream"),
         ("names: {clean.: fit.}", None),
-        ("names: {clean.keep: x, clean.fill: x}", "names: clean.fill of params.yaml and clean.keep of params.yaml"),
-        ("curves: {out/ridge/history.tsv: [gain]}", "curves: out/ridge/history.tsv has no numbers gain by growing"),
-        ("images: {all: out/clean}", "images: dropped.csv in out/clean is not named after its step"),
+        (
+            "names: {clean.keep: x, clean.fill: x}",
+            "names: clean.fill of params.yaml and clean.keep of params.yaml",
+        ),
+        (
+            "curves: {out/ridge/history.tsv: [gain]}",
+            "curves: out/ridge/history.tsv has no numbers gain by growing",
+        ),
+        (
+            "images: {all: out/clean}",
+            "images: dropped.csv in out/clean is not named after its step",
+        ),
         ("a: b: c", "cannot use mlflow.yaml: mapping values are not allowed in this context"),
     ],
 )
@@ -608,9 +758,24 @@ def test_no_stages_no_result():
 
 
 def test_names_have_their_file_in_front_only_where_it_is_needed():
-    keys = [("a.json", "loss"), ("b.json", "loss"), ("a.json", "x.y"), ("c.json", ""), ("a.json", "size (mm)")]
-    assert [*named(keys, {}).values()] == ["a.json.loss", "b.json.loss", "x.y", "c.json", "size _mm_"]
-    assert named([("a", "x.y"), ("a", "z")], {"x.": "", "z": "w"}) == {("a", "x.y"): "y", ("a", "z"): "w"}
+    keys = [
+        ("a.json", "loss"),
+        ("b.json", "loss"),
+        ("a.json", "x.y"),
+        ("c.json", ""),
+        ("a.json", "size (mm)"),
+    ]
+    assert [*named(keys, {}).values()] == [
+        "a.json.loss",
+        "b.json.loss",
+        "x.y",
+        "c.json",
+        "size _mm_",
+    ]
+    assert named([("a", "x.y"), ("a", "z")], {"x.": "", "z": "w"}) == {
+        ("a", "x.y"): "y",
+        ("a", "z"): "w",
+    }
 
 
 @pytest.mark.parametrize(
@@ -645,7 +810,11 @@ def test_tables_and_pictures_by_their_files(tmp_path):
     assert read_table(tmp_path / "number.json") == read_table(tmp_path / "weights.bin") == []
     assert flat({"a": {"b": 1, "c": {}}, "d": [1]}) == {"a.b": 1, "d": [1]}
 
-    assert not is_picture(tmp_path) and not is_picture(tmp_path / "rows.csv") and is_picture(tmp_path / "a.PNG")
+    assert (
+        not is_picture(tmp_path)
+        and not is_picture(tmp_path / "rows.csv")
+        and is_picture(tmp_path / "a.PNG")
+    )
     for name, whole in [("a.png", True), ("more/b.jpg", True), ("0.txt", False)]:
         (tmp_path / "folder" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "folder" / name).touch()

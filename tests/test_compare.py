@@ -27,7 +27,9 @@ def shown(rev, name, accuracy, metrics=None, more=None, **changes):
         params.setdefault(section, {})[key] = value
     metrics = metrics or {
         f"reports/models/{model}/metrics.json": {
-            "data": {model: {"train_accuracy": right, "train_loss": 1 - right, "test_accuracy": right}}
+            "data": {
+                model: {"train_accuracy": right, "train_loss": 1 - right, "test_accuracy": right}
+            }
         }
         for model, right in (("linear", 0.5), ("mlp", accuracy))
     }
@@ -41,11 +43,16 @@ def tried(name, accuracy, more=None, **changes):
 
 def listed(*experiments, commit=None):
     workspace = shown("workspace", None, 0.1, train_mlp__hidden_units=7)
-    return [workspace, commit or shown("0123456789", "main", 0.98, more={"experiments": [*experiments]})]
+    return [
+        workspace,
+        commit or shown("0123456789", "main", 0.98, more={"experiments": [*experiments]}),
+    ]
 
 
 def test_experiments_are_collected_without_the_workspace_and_the_failed():
-    failed = tried("failed", 0.98, {"error": {"msg": "Experiment run failed"}}, train_mlp__hidden_units=1000)
+    failed = tried(
+        "failed", 0.98, {"error": {"msg": "Experiment run failed"}}, train_mlp__hidden_units=1000
+    )
     queued = {"name": "queued", "revs": [{"rev": "d" * 40, "name": None, "data": None}]}
     nameless = {"name": None, "revs": [shown("c" * 40, None, 0.9, train_mlp__hidden_units=30)]}
     small = tried("small", 0.66, train_mlp__hidden_units=3)
@@ -59,7 +66,13 @@ def test_experiments_are_collected_without_the_workspace_and_the_failed():
 
 def test_seeds_spread_the_results_of_a_setting():
     seeds = [
-        tried(f"{units}-{seed}", accuracy, train_mlp__hidden_units=units, train_mlp__seed=seed, train_linear__seed=seed)
+        tried(
+            f"{units}-{seed}",
+            accuracy,
+            train_mlp__hidden_units=units,
+            train_mlp__seed=seed,
+            train_linear__seed=seed,
+        )
         for units, accuracies in ((20, (0.9, 0.8, 0.7, 0.95)), (3, (0.6, 0.5)))
         for seed, accuracy in enumerate(accuracies, start=1)
     ]
@@ -67,12 +80,22 @@ def test_seeds_spread_the_results_of_a_setting():
     names, settings = gather("mlp", collect(listed(*seeds, again)))
     assert names == ["train_mlp.hidden_units"]
     assert [setting.values for setting in settings] == [(3,), (20,), (100,)]
-    assert [setting.label for setting in settings] == ["hidden_units 3", "hidden_units 20", "committed"]
-    assert settings[1].spread("test_accuracy") == (0.7, 0.8, 0.95), "the median of four, the lower of two"
+    assert [setting.label for setting in settings] == [
+        "hidden_units 3",
+        "hidden_units 20",
+        "committed",
+    ]
+    assert settings[1].spread("test_accuracy") == (0.7, 0.8, 0.95), (
+        "the median of four, the lower of two"
+    )
     told = [[one.name for one in experiments] for _, experiments in settings[1].results]
     assert told == [["20-3"], ["20-2", "again"], ["20-1"], ["20-4"]]
     assert settings[1].middle[1][0].name == "20-2"
-    assert [setting.best for setting in settings] == [setting.committed for setting in settings] == [False, False, True]
+    assert (
+        [setting.best for setting in settings]
+        == [setting.committed for setting in settings]
+        == [False, False, True]
+    )
 
     names, settings = gather("linear", collect(listed(*seeds)))
     assert names == [] and len(settings) == 1 and len(settings[0].results) == 1
@@ -80,8 +103,15 @@ def test_seeds_spread_the_results_of_a_setting():
 
 
 def test_only_what_concerns_a_model_makes_a_setting():
-    changes = {"train_linear__l2": 0.1, "train_mlp__hidden_units": 9, "generate__noise": 0.5, "plot__dpi": 60}
-    experiments = collect(listed(*(tried(key, 0.98, **{key: value}) for key, value in changes.items())))
+    changes = {
+        "train_linear__l2": 0.1,
+        "train_mlp__hidden_units": 9,
+        "generate__noise": 0.5,
+        "plot__dpi": 60,
+    }
+    experiments = collect(
+        listed(*(tried(key, 0.98, **{key: value}) for key, value in changes.items()))
+    )
     assert gather("linear", experiments)[0] == ["generate.noise", "train_linear.l2"]
     names, settings = gather("mlp", experiments)
     assert names == ["generate.noise", "train_mlp.hidden_units"]
@@ -104,7 +134,10 @@ def test_commits_from_before_a_model_or_a_parameter_are_shown_for_what_they_have
     found = collect([*listed(tried("few", 0.9, train_mlp__hidden_units=3)), before, broken])
     assert [one.name for one in found] == ["main", "few", "aaaaaaa"]
     names, settings = gather("mlp", found)
-    assert names == ["train_mlp.hidden_units"] and [setting.values for setting in settings] == [(3,), (100,)]
+    assert names == ["train_mlp.hidden_units"] and [setting.values for setting in settings] == [
+        (3,),
+        (100,),
+    ]
     names, settings = gather("linear", found)
     assert names == ["commit"], "the parameters are the same, and the results are not"
     assert [(setting.values, setting.label) for setting in settings] == [
@@ -121,7 +154,12 @@ def test_commits_from_before_a_model_or_a_parameter_are_shown_for_what_they_have
 
 def of_widths(count, **more):
     changes = [{"train_mlp__hidden_units": 101 + number, **more} for number in range(count - 1)]
-    return gather("mlp", collect(listed(*(tried(str(n), 0.9 + n / 1e3, **change) for n, change in enumerate(changes)))))
+    return gather(
+        "mlp",
+        collect(
+            listed(*(tried(str(n), 0.9 + n / 1e3, **change) for n, change in enumerate(changes)))
+        ),
+    )
 
 
 def test_few_settings_have_a_colour_each_and_of_many_the_best_and_the_committed_one():
@@ -153,11 +191,16 @@ def test_the_chart_of_a_parameter_has_the_settings_that_differ_in_it_alone():
     assert found.keys() == {keys["hidden_units 50"], keys["hidden_units 90"], keys["committed"]}
     assert {"units", "fresh points right", "50", "90", "100"} <= texts and "40%" not in texts
     found, texts = marks(accuracy_chart(settings, names.index("train_mlp.learning_rate"), "rate"))
-    assert found.keys() == {keys["learning_rate 100"], keys["committed"]} and {"1", "100", "40%"} <= texts
+    assert (
+        found.keys() == {keys["learning_rate 100"], keys["committed"]}
+        and {"1", "100", "40%"} <= texts
+    )
 
     both = tried("both", 0.5, train_mlp__learning_rate=100.0, train_mlp__hidden_units=3)
     names, settings = gather("mlp", collect(listed(both)))
-    assert len(marks(accuracy_chart(settings, 0, names[0]))[0]) == 2, "no two differ in one alone: all are shown"
+    assert len(marks(accuracy_chart(settings, 0, names[0]))[0]) == 2, (
+        "no two differ in one alone: all are shown"
+    )
 
 
 def test_a_diverged_curve_leaves_the_others_to_be_seen():
@@ -186,14 +229,25 @@ def files(monkeypatch):
 
 
 def test_the_page_of_a_model(files):
-    widths = [tried(f"w<{units}>", right, train_mlp__hidden_units=units) for units, right in ((9, 0.99), (3, 0.6))]
-    experiments = collect(listed(*widths, tried("again", 0.6, train_mlp__hidden_units=3, plot__dpi=60)))
+    widths = [
+        tried(f"w<{units}>", right, train_mlp__hidden_units=units)
+        for units, right in ((9, 0.99), (3, 0.6))
+    ]
+    experiments = collect(
+        listed(*widths, tried("again", 0.6, train_mlp__hidden_units=3, plot__dpi=60))
+    )
     for name in ("main", "w<9>"):
         files[name, "curve.csv"] = b"iteration,loss,accuracy\n0,1.0,0.5\n10,0.5,0.9\n"
         files[name, "100.png"] = name.encode()
     text = page.section("mlp", experiments)
-    rows = [re.sub(r"<[^>]*>|\xa0", " ", row).split() for row in re.findall(r"<tr.*?>(.*?)</tr>", text)]
-    assert [row[:2] for row in rows[1:]] == [["best,", "hidden_units"], ["committed", "98.0%"], ["hidden_units", "3"]]
+    rows = [
+        re.sub(r"<[^>]*>|\xa0", " ", row).split() for row in re.findall(r"<tr.*?>(.*?)</tr>", text)
+    ]
+    assert [row[:2] for row in rows[1:]] == [
+        ["best,", "hidden_units"],
+        ["committed", "98.0%"],
+        ["hidden_units", "3"],
+    ]
     assert rows[1][-1] == "w&lt;9&gt;" and rows[3][-3:] == ["2", "w&lt;3&gt;", "again"]
     sheet = re.findall(r"<figure.*?</figure>", text, re.DOTALL)
     assert [re.search(r"hidden_units\xa0\d+|committed", one)[0] for one in sheet] == [
@@ -205,5 +259,7 @@ def test_the_page_of_a_model(files):
     *_, losses = re.findall("<svg.*?</svg>", text, re.DOTALL)
     assert len(marks(losses)[0]) == 1, "two curves are equal, one is not there"
 
-    assert page.section("linear", experiments).endswith("<p>The same in all: 50.0% of fresh points right.</p>\n")
+    assert page.section("linear", experiments).endswith(
+        "<p>The same in all: 50.0% of fresh points right.</p>\n"
+    )
     assert page.section("mlp", []) == ""

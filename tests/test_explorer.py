@@ -23,11 +23,20 @@ from pipeline.params import load_params
 from spirals.models import MODELS, softmax
 from train import train_model
 
-LEFT, RIGHT, PAGE_UP, HOME, END, TAB = "\ue012", "\ue014", "\ue00e", "\ue011", "\ue010", "\ue004"  # keys of WebDriver
+LEFT, RIGHT, PAGE_UP, HOME, END, TAB = (
+    "\ue012",
+    "\ue014",
+    "\ue00e",
+    "\ue011",
+    "\ue010",
+    "\ue004",
+)  # keys of WebDriver
 MARGIN = (34, 8, 8, 34)  # CSS pixels left of a plane, right of it, above and below (explorer.js)
 NET, LINEAR = '[data-model="mlp"]', '[data-model="linear"]'
 SLIDER = ".explorer input[type=range]"
-LEFT_OUT = r"no picture here, because its weights are too many for this page, or no chain W, b, W2, b2\."
+LEFT_OUT = (
+    r"no picture here, because its weights are too many for this page, or no chain W, b, W2, b2\."
+)
 
 
 class Deep(MODELS["mlp"]):
@@ -75,12 +84,18 @@ def deep(root, monkeypatch, tmp_path):
             "permille": permille,
             "iteration": permille * 2,
             "accuracy": 0.5,
-            "weights": {name: (2 * random.standard_normal(shape)).tolist() for name, shape in shapes.items()},
+            "weights": {
+                name: (2 * random.standard_normal(shape)).tolist() for name, shape in shapes.items()
+            },
         }
         for permille in (0, 100, 1000)
     ]
     write_json(tmp_path / paths.snapshots("deep"), moments)
-    write_csv(tmp_path / paths.curve("deep"), paths.CURVE_HEADER, [(0, 1.5, 0.3), (200, 0.7, 0.5), (2000, 0.2, 0.5)])
+    write_csv(
+        tmp_path / paths.curve("deep"),
+        paths.CURVE_HEADER,
+        [(0, 1.5, 0.3), (200, 0.7, 0.5), (2000, 0.2, 0.5)],
+    )
     return tmp_path
 
 
@@ -113,7 +128,9 @@ def test_the_weights_are_the_very_doubles(root):
     assert [model["name"] for model in models] == ["linear", "mlp"]
     for model in models:
         snapshots = moments_of(root, model["name"])
-        weights = [at["weights"][name].ravel() for at in snapshots for name in MODELS[model["name"]].shapes]
+        weights = [
+            at["weights"][name].ravel() for at in snapshots for name in MODELS[model["name"]].shapes
+        ]
         assert decoded(model["weights"]).tobytes() == np.concatenate(weights).tobytes()
         assert [at["iteration"] for at in model["moments"]] == [at["iteration"] for at in snapshots]
         curve = read_curve(root / paths.curve(model["name"]))
@@ -130,11 +147,17 @@ def test_points_are_those_of_the_data(root):
 
 def test_a_loss_is_the_recorded_one_nearest_to_the_moment(root):
     for model in data_of(explorer(root, 2_000_000))["models"]:
-        curve = {int(iteration): loss for iteration, loss, _ in read_curve(root / paths.curve(model["name"]))}
+        curve = {
+            int(iteration): loss
+            for iteration, loss, _ in read_curve(root / paths.curve(model["name"]))
+        }
         assert model["moments"][-1]["loss"] == [*curve.values()][-1]
         for at in model["moments"]:
             assert at["loss"] == curve[at["lossAt"]]
-            assert all(abs(at["lossAt"] - at["iteration"]) <= abs(other - at["iteration"]) for other in curve)
+            assert all(
+                abs(at["lossAt"] - at["iteration"]) <= abs(other - at["iteration"])
+                for other in curve
+            )
 
 
 def test_the_same_text_twice(root):
@@ -146,7 +169,11 @@ def test_the_same_text_twice(root):
     ("most", "models", "told"),
     [
         (200_000, ["linear", "mlp"], None),
-        (30_000, ["linear", "mlp"], r"^Two-layer net: (\d+) of 57 moments, as many as fit on this page\.$"),
+        (
+            30_000,
+            ["linear", "mlp"],
+            r"^Two-layer net: (\d+) of 57 moments, as many as fit on this page\.$",
+        ),
         (8_200, ["linear", "mlp"], r"^Two-layer net: (1) of 57 moments"),
         (7_000, ["linear"], rf"^Two-layer net: {LEFT_OUT}$"),
         (90, [], rf"^Linear softmax classifier: {LEFT_OUT} Two-layer net: {LEFT_OUT}$"),
@@ -163,7 +190,11 @@ def test_what_does_not_fit_is_left_out_and_that_is_said(most, models, told, root
     assert found if told else notes is None
     if found and found.groups():
         permilles = [at["permille"] for at in shown[1]["moments"]]
-        assert len(permilles) == int(found[1]) and permilles[-1] == 1000 and (permilles[0] == 0 or len(permilles) == 1)
+        assert (
+            len(permilles) == int(found[1])
+            and permilles[-1] == 1000
+            and (permilles[0] == 0 or len(permilles) == 1)
+        )
 
 
 @pytest.mark.parametrize("room", [110_000, 150_000, 250_000])
@@ -184,7 +215,9 @@ def test_a_large_file_of_snapshots_is_not_read(root, tmp_path, monkeypatch):
 
 def test_many_points_and_a_long_curve_are_thinned(root, tmp_path):
     random = np.random.RandomState(0)
-    points = np.concatenate([random.uniform(-1, 1, (9000, 2)), np.arange(9000)[:, None] % 3], axis=1)
+    points = np.concatenate(
+        [random.uniform(-1, 1, (9000, 2)), np.arange(9000)[:, None] % 3], axis=1
+    )
     shutil.copytree(root / "data", tmp_path / "data")
     write_csv(tmp_path / paths.DATA, paths.DATA_HEADER, [(*x, int(k)) for *x, k in points.tolist()])
     for name in MODELS:
@@ -195,7 +228,10 @@ def test_many_points_and_a_long_curve_are_thinned(root, tmp_path):
     assert len(decoded(data["points"]["x"])) == 2 * 3000 and "One point in 3 is drawn." in html
     for model in data["models"]:
         iteration, loss = decoded(model["curve"]["iteration"]), decoded(model["curve"]["loss"])
-        assert len(loss) <= page_part.MOST_CURVE + 2 and (iteration[0], iteration[-1]) == (0, 19_999)
+        assert len(loss) <= page_part.MOST_CURVE + 2 and (iteration[0], iteration[-1]) == (
+            0,
+            19_999,
+        )
         assert iteration[loss == 2.0].tolist() == [7777], "a peak is kept"
 
 
@@ -214,8 +250,12 @@ def test_the_sentence_to_try_is_true(accuracies, told):
 
 def test_layers_are_a_chain_or_nothing():
     W, b, W2, b2 = np.zeros((2, 3)), np.zeros(3), np.zeros((3, 4)), np.zeros(4)
-    assert [pair[0] is W or pair[0] is W2 for pair in layers({"W": W, "W2": W2, "b2": b2, "b": b})] == [True, True]
-    assert layers({"centres": W, "b": b}) == [] and layers({"W": W, "b": b, "W3": W2, "b3": b2}) == []
+    assert [
+        pair[0] is W or pair[0] is W2 for pair in layers({"W": W, "W2": W2, "b2": b2, "b": b})
+    ] == [True, True]
+    assert (
+        layers({"centres": W, "b": b}) == [] and layers({"W": W, "b": b, "W3": W2, "b3": b2}) == []
+    )
 
 
 # What is seen
@@ -241,26 +281,35 @@ def opened(browser, root, tmp_path):
     yield browser
     assert browser.log("browser") == []
     events = [json.loads(entry["message"])["message"] for entry in browser.log("performance")]
-    asked = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    asked = [
+        event["params"]["request"]["url"]
+        for event in events
+        if event["method"] == "Network.requestWillBeSent"
+    ]
     assert asked == [address]
 
 
 def on_screen(browser):
     """Waits until what was done before is drawn."""
-    browser.script("return new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done())))")
+    browser.script(
+        "return new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done())))"
+    )
 
 
 def told(browser, panel, name):
     """The text of a part, when what was done before is on the screen."""
     on_screen(browser)
-    return browser.script("return document.querySelector(arguments[0]).innerText", f"{panel} .{name}")
+    return browser.script(
+        "return document.querySelector(arguments[0]).innerText", f"{panel} .{name}"
+    )
 
 
 def shown(browser):
     """The moment that the page says it shows, by model."""
     return {
         name: tuple(
-            told(browser, f'[data-model="{name}"]', part).replace(",", "") for part in ("iteration", "loss", "accuracy")
+            told(browser, f'[data-model="{name}"]', part).replace(",", "")
+            for part in ("iteration", "loss", "accuracy")
         )
         for name in browser.script("return explorer.models")
     }
@@ -285,7 +334,9 @@ def assert_the_same_as_numpy(browser, root, name, moments):
     snapshots = moments_of(root, name)
     for moment in moments:
         ours = softmax(MODELS[name].forward(snapshots[moment]["weights"], X)[0])
-        theirs = browser.script("return explorer.probabilities(...arguments)", name, moment, *X.T.tolist())
+        theirs = browser.script(
+            "return explorer.probabilities(...arguments)", name, moment, *X.T.tolist()
+        )
         assert np.abs(np.array(theirs) - ours).max() < 1e-9
         sure = leads(ours.T).max(axis=0) > 1e-9
         assert sure.mean() > 0.9 or moment == 0
@@ -306,11 +357,15 @@ def test_a_third_model_with_more_layers_needs_no_other_page(browser, deep, tmp_p
     browser.wait("window.explorer")
     assert browser.script("return explorer.models") == ["linear", "mlp", "deep"]
     assert_the_same_as_numpy(browser, deep, "deep", [0, 1, 2])
-    assert told(browser, '[data-model="deep"]', "where").endswith("7 units of the first hidden layer.")
+    assert told(browser, '[data-model="deep"]', "where").endswith(
+        "7 units of the first hidden layer."
+    )
 
 
 def side_of(browser):
-    return browser.script("return document.querySelector('.base').clientWidth") - MARGIN[0] - MARGIN[1]
+    return (
+        browser.script("return document.querySelector('.base').clientWidth") - MARGIN[0] - MARGIN[1]
+    )
 
 
 @pytest.mark.slow
@@ -321,13 +376,19 @@ def test_the_regions_that_are_drawn_are_those_of_the_figures(scheme, opened, roo
     lim, side = limit(X), side_of(opened)
     pixel = np.arange(6, int(side) - 6, 7)
     column, row = (axis.ravel() for axis in np.meshgrid(pixel, pixel))
-    places = np.stack([(column + 0.5) / side * 2 * lim - lim, lim - (row + 0.5) / side * 2 * lim], axis=1)
+    places = np.stack(
+        [(column + 0.5) / side * 2 * lim - lim, lim - (row + 0.5) / side * 2 * lim], axis=1
+    )
     opened.script(READ_PIXELS)
     opened.script(f"document.querySelector('{SLIDER}').focus()")
     for key, moment in ((END, -1), (HOME, 0), (PAGE_UP, 5)):
         opened.press(key)
         for name in MODELS:
-            lead = leads(softmax(MODELS[name].forward(moments_of(root, name)[moment]["weights"], places)[0]).T)
+            lead = leads(
+                softmax(
+                    MODELS[name].forward(moments_of(root, name)[moment]["weights"], places)[0]
+                ).T
+            )
             best, margin = np.argmax(lead, axis=0), np.max(lead, axis=0)
             ours = tinted(best, margin)
             if scheme == "dark":  # the same amount of colour times 0.7, on the dark paper
@@ -337,7 +398,11 @@ def test_the_regions_that_are_drawn_are_those_of_the_figures(scheme, opened, roo
             free = np.min(np.linalg.norm(places[:, None] - X, axis=2), axis=1) > 0.06
             end = time.monotonic() + 60
             while True:  # until the fine picture is there
-                drawn = np.array(opened.script("return pixels(...arguments)", name, column.tolist(), row.tolist()))
+                drawn = np.array(
+                    opened.script(
+                        "return pixels(...arguments)", name, column.tolist(), row.tolist()
+                    )
+                )
                 near = np.abs(drawn / 255 - ours).max(axis=1) < 0.02
                 if near[free].mean() > 0.97 or time.monotonic() > end:  # the rest lies under a line
                     break
@@ -365,7 +430,9 @@ window.pixels = (name, columns, rows) => {
 
 @pytest.mark.slow
 def test_the_slider_by_keys(opened, root):
-    assert shown(opened) == {name: expected(root, name, 1000) for name in MODELS}, "the trained models first"
+    assert shown(opened) == {name: expected(root, name, 1000) for name in MODELS}, (
+        "the trained models first"
+    )
     opened.script(f"document.querySelector('{SLIDER}').focus()")
     stops = [at["permille"] for at in moments_of(root, "mlp")]
     for keys, stop in (
@@ -380,8 +447,13 @@ def test_the_slider_by_keys(opened, root):
     ):
         opened.press(*keys)
         assert shown(opened) == {name: expected(root, name, stop) for name in MODELS}
-        spoken = opened.script(f"return document.querySelector('{SLIDER}').getAttribute('aria-valuetext')")
-        assert spoken.startswith(f"{stop / 10:.1f}% of the training; Linear") and "Two-layer net: iteration" in spoken
+        spoken = opened.script(
+            f"return document.querySelector('{SLIDER}').getAttribute('aria-valuetext')"
+        )
+        assert (
+            spoken.startswith(f"{stop / 10:.1f}% of the training; Linear")
+            and "Two-layer net: iteration" in spoken
+        )
         assert told(opened, ".controls", "part") == f"{stop / 10:.1f}%"
 
 
@@ -389,12 +461,21 @@ def test_the_slider_by_keys(opened, root):
 @pytest.mark.parametrize("kind", ["mouse", "touch"])
 def test_slider_and_curve_are_dragged(kind, opened, root):
     width = opened.script(f"return document.querySelector('{SLIDER}').clientWidth")
-    opened.move(SLIDER, (width - 8, 16), (width / 2, 16), (8 + (width - 16) * 0.84, 16), drag=True, kind=kind)
+    opened.move(
+        SLIDER,
+        (width - 8, 16),
+        (width / 2, 16),
+        (8 + (width - 16) * 0.84, 16),
+        drag=True,
+        kind=kind,
+    )
     permille = float(told(opened, ".controls", "part")[:-1]) * 10
     assert abs(permille - 1000 * 0.84**2) < 40
     assert shown(opened) == {name: expected(root, name, permille) for name in MODELS}
     wanted = int(permille * 400 / 1000 + 1e-9)
-    assert f"nearest kept to {wanted}" in told(opened, NET, "note"), "there is no moment between 60% and 80%"
+    assert f"nearest kept to {wanted}" in told(opened, NET, "note"), (
+        "there is no moment between 60% and 80%"
+    )
 
     width = opened.script(f"return document.querySelector('{NET} .curve').clientWidth") - 46 - 14
     across = [(46 + width * share, 50) for share in (0.5, 0.6, 0.1)]
@@ -530,9 +611,16 @@ def test_the_lines_of_the_hidden_units(opened, root):
 
 
 @pytest.mark.slow
-def test_a_line_is_as_thick_as_the_unit_is_strong_and_dashed_where_it_is_off(browser, root, tmp_path):
+def test_a_line_is_as_thick_as_the_unit_is_strong_and_dashed_where_it_is_off(
+    browser, root, tmp_path
+):
     """A net made by hand: two units with upright lines at x1 = -0.5 and 0.5, the second four times as strong."""
-    weights = {"W": [[1.0, 1.0], [0.0, 0.0]], "b": [0.5, -0.5], "W2": [[0.25, 0, 0], [0, 1.0, 0]], "b2": [0.0] * 3}
+    weights = {
+        "W": [[1.0, 1.0], [0.0, 0.0]],
+        "b": [0.5, -0.5],
+        "W2": [[0.25, 0, 0], [0, 1.0, 0]],
+        "b2": [0.0] * 3,
+    }
     shutil.copytree(root / "data", tmp_path / "data")
     moment = {"permille": 1000, "iteration": 400, "accuracy": 0.5, "weights": weights}
     write_json(tmp_path / paths.snapshots("mlp"), [moment])
@@ -608,7 +696,9 @@ def test_nothing_jumps_and_all_fits(width, scale, browser, root, tmp_path):
         time.sleep(0.3)
         assert browser.script("return jumps") == [] and len(heights) == 1
         assert browser.script("return document.documentElement.scrollWidth <= window.innerWidth")
-        assert browser.script("return [...document.querySelectorAll('.base')].every(c => c.clientWidth > 250)")
+        assert browser.script(
+            "return [...document.querySelectorAll('.base')].every(c => c.clientWidth > 250)"
+        )
         browser.wait(sharp % scale)
         browser.emulate(width=width + 57)  # the window is made wider
         browser.wait(sharp % 1)

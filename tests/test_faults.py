@@ -35,9 +35,13 @@ def assert_as_before(checkout, lock):
     assert checkout.run("git", "status", "--porcelain").stdout == ""
     assert "up to date" in checkout.run("dvc", "status").stdout
     for folder in ("data", "reports"):
-        assert [path for path in (checkout.root / folder).rglob(".*") if path.name != ".gitignore"] == []
+        assert [
+            path for path in (checkout.root / folder).rglob(".*") if path.name != ".gitignore"
+        ] == []
     # A copy: MLflow keeps a database open that was at the same path before.
-    copy = shutil.copy(checkout.root / "mlflow.db", checkout.root.parent / f"{time.monotonic_ns()}.db")
+    copy = shutil.copy(
+        checkout.root / "mlflow.db", checkout.root.parent / f"{time.monotonic_ns()}.db"
+    )
     assert len(all_complete(f"sqlite:///{copy}")) == len(MODELS)
 
 
@@ -80,7 +84,9 @@ class Running:
         while self.dvc.poll() is None and time.monotonic() < ends:
             for process in psutil.Process(self.dvc.pid).children(recursive=True):
                 try:
-                    if process.cmdline()[2:] == STAGES[name].split():  # not the shell that started it
+                    if (
+                        process.cmdline()[2:] == STAGES[name].split()
+                    ):  # not the shell that started it
                         return process
                 except psutil.Error:
                     pass
@@ -90,13 +96,17 @@ class Running:
     def end(self):
         """Waits for dvc, and for a stage that outlived it; returns what was printed."""
         self.dvc.wait(300)
-        while left := [process for process in psutil.process_iter(["cmdline"]) if self._is_ours(process)]:
+        while left := [
+            process for process in psutil.process_iter(["cmdline"]) if self._is_ours(process)
+        ]:
             psutil.wait_procs(left, timeout=10)
         return self.log.read_text()
 
     def _is_ours(self, process):
         try:
-            return os.getpgid(process.pid) == self.dvc.pid and process.status() != psutil.STATUS_ZOMBIE
+            return (
+                os.getpgid(process.pid) == self.dvc.pid and process.status() != psutil.STATUS_ZOMBIE
+            )
         except (OSError, psutil.Error):
             return False
 
@@ -131,7 +141,9 @@ def caught(checkout, name, part):
 @pytest.mark.parametrize(("victim", "part"), [("stage", 0.1), ("dvc", 0.4), ("both", 0.7)])
 def test_kills_in_every_stage(ran, victim, part):
     ran.run("git", "clean", "-dfxq")
-    (ran.root / "dvc.lock").unlink()  # or stages whose outputs are all in Git would have nothing to do
+    (
+        ran.root / "dvc.lock"
+    ).unlink()  # or stages whose outputs are all in Git would have nothing to do
     for name in STAGES:
         running, process = caught(ran, name, part)
         if victim in ("stage", "both"):
@@ -161,7 +173,9 @@ def test_interrupt_and_two_at_once(ran):
     ran.set_params({"train_mlp.iterations": 10_000_000, "train_mlp.record_every": 10_000})
     running = Running(ran)
     process = running.stage("train@mlp")
-    while "iteration 0: loss" not in running.log.read_text():  # Python alone, while it imports, would say where it is
+    while (
+        "iteration 0: loss" not in running.log.read_text()
+    ):  # Python alone, while it imports, would say where it is
         assert process.is_running()
         time.sleep(0.05)
     # A second dvc meanwhile.
@@ -173,7 +187,10 @@ def test_interrupt_and_two_at_once(ran):
     printed = running.end()
     assert running.dvc.returncode != 0
     assert "Traceback" not in printed
-    assert not list((ran.root / "data/mlp").glob(".*")) and not (ran.root / "data/mlp/weights.json").exists()
+    assert (
+        not list((ran.root / "data/mlp").glob(".*"))
+        and not (ran.root / "data/mlp/weights.json").exists()
+    )
     ran.run("git", "checkout", "--quiet", "params.yaml")
     ran.run("dvc", "repro")
     assert_as_before(ran, lock)
@@ -198,7 +215,10 @@ def test_a_full_disk_and_one_that_is_read_only(ran):
         assert "No space left on device\n" in done.stderr and "Traceback" not in done.stderr
         subprocess.run(["mount", "-o", "remount,ro", data], check=True)
         done = ran.run("python", "src/generate.py", check=False)
-        assert (done.returncode, done.stderr) == (1, "error: data/spirals.csv: Read-only file system\n")
+        assert (done.returncode, done.stderr) == (
+            1,
+            "error: data/spirals.csv: Read-only file system\n",
+        )
     finally:
         subprocess.run(["umount", data], check=True)
     ran.run("dvc", "repro")
@@ -214,7 +234,12 @@ def spoil(path, content=b"spoiled"):
 
 def test_spoiled_files_and_spoiled_cache_are_made_anew(ran):
     root, cache = ran.root, ran.root / ".dvc/cache/files/md5"
-    outs = ["data/spirals.csv", "data/linear/weights.json", "data/mlp/curve.csv", "data/mlp/snapshots.json"]
+    outs = [
+        "data/spirals.csv",
+        "data/linear/weights.json",
+        "data/mlp/curve.csv",
+        "data/mlp/snapshots.json",
+    ]
     good = {name: (root / name).read_bytes() for name in outs}
     # Spoiled in the checkout: DVC notices.
     (root / outs[0]).write_bytes(good[outs[0]].replace(b"\n", b"\r\n"))
@@ -228,7 +253,10 @@ def test_spoiled_files_and_spoiled_cache_are_made_anew(ran):
     (root / "data/old").mkdir()
     (root / "data/old/weights.json").touch()
     failed = ran.run("dvc", "repro", check=False)
-    assert failed.returncode != 0 and "error: no stage writes data/old, which would change" in failed.stderr
+    assert (
+        failed.returncode != 0
+        and "error: no stage writes data/old, which would change" in failed.stderr
+    )
     shutil.rmtree(root / "data/old")
     ran.run("dvc", "repro")
     assert_as_before(ran, ran.lock)
@@ -266,18 +294,26 @@ def test_other_places_and_settings(ran, tmp_path):
     }
     settings |= {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
     secret = secrets.token_hex(16)
-    settings |= {name: secret for name in ("MLFLOW_TRACKING_PASSWORD", "AWS_SECRET_ACCESS_KEY", "API_TOKEN")}
+    settings |= {
+        name: secret for name in ("MLFLOW_TRACKING_PASSWORD", "AWS_SECRET_ACCESS_KEY", "API_TOKEN")
+    }
     clone = Checkout(odd / "project", odd / "site")
-    clone.environment = {key: value for key, value in clone.environment.items() if key != "HOME"} | settings
+    clone.environment = {
+        key: value for key, value in clone.environment.items() if key != "HOME"
+    } | settings
     odd.mkdir()
     ran.run("git", "clone", "--quiet", "--depth=1", f"file://{ran.root}", str(clone.root))
     umask = os.umask(0o077)
     try:
         clone.run("dvc", "repro")
-        for script in [*STAGES.values()][:-1]:  # in plain ASCII, which DVC and MLflow cannot bear at this path
+        for script in [*STAGES.values()][
+            :-1
+        ]:  # in plain ASCII, which DVC and MLflow cannot bear at this path
             clone.run("python", *script.split(), PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
         assert_as_before(clone, ran.lock)
-        written = [path for path in clone.root.rglob("*") if path.is_file() and not path.is_symlink()]
+        written = [
+            path for path in clone.root.rglob("*") if path.is_file() and not path.is_symlink()
+        ]
         assert not [path for path in written if secret.encode() in path.read_bytes()]
         clone.run("dvc", "exp", "run", "--name", "wide", "--set-param", "train_mlp.hidden_units=9")
         clone.run("git", "checkout", "--quiet", ".")
@@ -301,7 +337,10 @@ def test_other_places_and_settings(ran, tmp_path):
 def test_bad_parameters_and_a_divergence_in_a_queue(ran):
     done = ran.run("dvc", "exp", "run", "--set-param", "train_mlp.hidden_units=many", check=False)
     assert done.returncode != 0
-    assert "error: params.yaml: train_mlp.hidden_units is the text 'many', but must be a whole" in done.stderr
+    assert (
+        "error: params.yaml: train_mlp.hidden_units is the text 'many', but must be a whole"
+        in done.stderr
+    )
     assert "Traceback" not in done.stderr
     ran.run("git", "checkout", "--quiet", "params.yaml")
     (ran.root / "params.yaml").write_text("plot: [1\nevaluate: 2\n")
@@ -311,7 +350,15 @@ def test_bad_parameters_and_a_divergence_in_a_queue(ran):
 
     for name, rate in {"one": 1.5, "diverging": 10_000, "two": 0.5}.items():
         changes = [f"train_linear.learning_rate={rate}", "train_linear.iterations=200"]
-        ran.run("dvc", "exp", "run", "--queue", "--name", name, *(f"--set-param={change}" for change in changes))
+        ran.run(
+            "dvc",
+            "exp",
+            "run",
+            "--queue",
+            "--name",
+            name,
+            *(f"--set-param={change}" for change in changes),
+        )
     ran.run("dvc", "exp", "run", "--run-all")
     listed = ran.run("dvc", "queue", "status").stdout
     assert {line.split()[1]: line.split()[-1] for line in listed.splitlines()[1:4]} == {

@@ -55,8 +55,16 @@ def kept(monkeypatch):
 
 def test_every_figure_is_there_in_its_size(drawn):
     wanted = {paths.FIGURES / name: inches for name, inches in OF_ALL.items()}
-    wanted |= {paths.MODELS / model / name: inches for model in MODELS for name, inches in OF_A_MODEL.items()}
-    there = {path.relative_to(drawn) for path in (drawn / "reports").rglob("*.png") if path.parent.name != "frames"}
+    wanted |= {
+        paths.MODELS / model / name: inches
+        for model in MODELS
+        for name, inches in OF_A_MODEL.items()
+    }
+    there = {
+        path.relative_to(drawn)
+        for path in (drawn / "reports").rglob("*.png")
+        if path.parent.name != "frames"
+    }
     assert there == {*wanted}
     for path, inches in wanted.items():
         with Image.open(drawn / path) as image:
@@ -69,7 +77,10 @@ def test_the_slider_has_one_scale_for_all_models(drawn):
     percents = [f"{permille // 10:03}" for permille in SNAPSHOTS if permille % 10 == 0]
     assert percents[0] == "000" and percents[-1] == "100"
     for name in MODELS:
-        assert sorted(path.stem for path in (drawn / paths.MODELS / name / "frames").iterdir()) == percents
+        assert (
+            sorted(path.stem for path in (drawn / paths.MODELS / name / "frames").iterdir())
+            == percents
+        )
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -78,10 +89,14 @@ def test_a_frame_has_the_tint_of_the_class_that_the_model_predicts_there(drawn, 
     lim = 1.1 * np.abs(X).max()
     side = movie.SIDE
     pixels = np.asarray(Image.open(drawn / paths.frame(name, 100)).convert("RGB")) / 255
-    assert pixels.shape == (side + movie.CAPTION, side, 3) and pixels[: movie.CAPTION].min() < 0.3, "words above it"
+    assert (
+        pixels.shape == (side + movie.CAPTION, side, 3) and pixels[: movie.CAPTION].min() < 0.3
+    ), "words above it"
     pixels = pixels[movie.CAPTION :]
     row, column = map(np.ravel, np.mgrid[4:side:9, 4:side:9])
-    at = np.stack([(column + 0.5) / side * 2 * lim - lim, lim - (row + 0.5) / side * 2 * lim], axis=1)
+    at = np.stack(
+        [(column + 0.5) / side * 2 * lim - lim, lim - (row + 0.5) / side * 2 * lim], axis=1
+    )
     scores = layers(read_weights(drawn / paths.weights(name), name, CLASSES), at)[-1]
     ordered = np.sort(scores, axis=1)
     sure = ordered[:, -1] - ordered[:, -2] > 0.3
@@ -90,7 +105,9 @@ def test_a_frame_has_the_tint_of_the_class_that_the_model_predicts_there(drawn, 
     assert looked_at.sum() > 500 and len(set(np.argmax(scores, axis=1)[looked_at])) == CLASSES
     ink = 1 - pixels[row, column][looked_at]
     class_ink = 1 - figures.class_colors(CLASSES)
-    cosine = (ink / np.linalg.norm(ink, axis=1)[:, None]) @ (class_ink / np.linalg.norm(class_ink, axis=1)[:, None]).T
+    cosine = (ink / np.linalg.norm(ink, axis=1)[:, None]) @ (
+        class_ink / np.linalg.norm(class_ink, axis=1)[:, None]
+    ).T
     assert (np.argmax(cosine, axis=1) == np.argmax(scores, axis=1)[looked_at]).all()
 
 
@@ -101,7 +118,10 @@ def test_a_point_is_where_it_should_be_and_has_its_colour():
     for (x1, x2), color in zip(X, figures.class_colors(2), strict=True):
         center = ((x1 / 1.1 + 1) / 2 * movie.SIDE, (1 - x2 / 1.1) / 2 * movie.SIDE)
         ours = np.abs(colors - color).max(axis=1) < 0.01
-        assert abs(column[ours].mean() + 0.5 - center[0]) < 1 and abs(row[ours].mean() + 0.5 - center[1]) < 1
+        assert (
+            abs(column[ours].mean() + 0.5 - center[0]) < 1
+            and abs(row[ours].mean() + 0.5 - center[1]) < 1
+        )
 
 
 @pytest.mark.parametrize("size", [0.3, 0.95, 1.0, 40.0])
@@ -145,7 +165,11 @@ def test_the_moving_picture(drawn, name):
     slider = np.asarray(Image.open(drawn / paths.frame(name, 100)).convert("RGB")).astype(int)
     there = frames[-1][top : top + side, left : left + side]
     slider = slider[movie.CAPTION :]
-    assert np.abs(there - slider).mean() < 2 < np.abs(frames[0][top : top + side, left : left + side] - slider).mean()
+    assert (
+        np.abs(there - slider).mean()
+        < 2
+        < np.abs(frames[0][top : top + side, left : left + side] - slider).mean()
+    )
 
     # The dot runs along the curve to the right, and the words above the boundary change.
     still = np.median(frames[:: len(frames) // 8], axis=0)
@@ -175,7 +199,9 @@ def test_a_region_has_the_colour_of_its_class_and_pales_towards_its_border():
 
 def test_leads_of_a_class_over_the_best_of_the_others():
     leads = figures.leads(np.array([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8], [0.4, 0.4, 0.2]]).T)
-    assert leads.T == pytest.approx(np.array([[0.2, -0.2, -0.3], [-0.7, -0.7, 0.7], [0.0, 0.0, -0.2]]))
+    assert leads.T == pytest.approx(
+        np.array([[0.2, -0.2, -0.3], [-0.7, -0.7, 0.7], [0.0, 0.0, -0.2]])
+    )
 
 
 def test_a_boundary_marks_what_is_wrong(kept):
@@ -183,7 +209,9 @@ def test_a_boundary_marks_what_is_wrong(kept):
     right = np.full(300, True)
     right[:30] = False
     probabilities = np.full((3, 20, 20), np.array([0.2, 0.7, 0.1])[:, None, None])
-    figures.draw_boundary(None, "what it is", probabilities, np.where(right, y, (y + 1) % 3), X, y, 60)
+    figures.draw_boundary(
+        None, "what it is", probabilities, np.where(right, y, (y + 1) % 3), X, y, 60
+    )
     (ax,) = kept[0].axes
     assert ax.get_title() == "what it is"
     tint = figures.tinted(np.array([0, 1]), np.array([0, 0.5]))[1]
@@ -191,7 +219,12 @@ def test_a_boundary_marks_what_is_wrong(kept):
     black = [points for points in ax.collections if (points.get_edgecolors()[:1, :3] == 0).all()]
     marked = np.concatenate([points.get_offsets() for points in black])
     assert sorted(map(tuple, marked.tolist())) == sorted(map(tuple, X[~right].tolist()))
-    assert [text.get_text() for text in kept[0].legends[0].texts] == ["class 0", "class 1", "class 2", "misclassified"]
+    assert [text.get_text() for text in kept[0].legends[0].texts] == [
+        "class 0",
+        "class 1",
+        "class 2",
+        "misclassified",
+    ]
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -224,7 +257,10 @@ def test_losses_are_the_curve_and_its_start_again(drawn, kept):
     (inset,) = long_ax.child_axes
     assert np.array_equal(inset.lines[0].get_xydata(), long[:91, :2])
     assert inset.get_title() == "the first 900 iterations"
-    assert short_ax.get_xlabel() == long_ax.get_xlabel() == "iteration" and short_ax.get_ylabel() == "loss"
+    assert (
+        short_ax.get_xlabel() == long_ax.get_xlabel() == "iteration"
+        and short_ax.get_ylabel() == "loss"
+    )
 
 
 def test_confusions_count_actual_by_row(kept):
@@ -256,7 +292,9 @@ def test_confusions_are_counted_from_the_file(drawn, monkeypatch):
 def test_a_boundary_alone_is_its_panel_of_all(drawn):
     together = np.asarray(Image.open(drawn / paths.FIGURES / "boundaries.png"))
     alone = [np.asarray(Image.open(drawn / paths.picture(name, "boundary"))) for name in MODELS]
-    assert np.array_equal(together, np.concatenate(alone, axis=1)) and not np.array_equal(*alone[:2])
+    assert np.array_equal(together, np.concatenate(alone, axis=1)) and not np.array_equal(
+        *alone[:2]
+    )
 
 
 def test_a_grid_is_the_same_in_any_number_of_steps(drawn, monkeypatch):
@@ -273,7 +311,9 @@ def test_a_grid_is_the_same_in_any_number_of_steps(drawn, monkeypatch):
 def test_a_grid_asks_for_no_names_of_weights():
     model = SimpleNamespace(forward=lambda weights, X: (X @ weights["W1"], None))
     grid = figures.grid_probabilities(model, {"W1": np.eye(2)}, 1.0, 10)
-    assert np.array_equal(grid.argmax(axis=0), np.arange(10)[:, None] > np.arange(10))  # class 1 above the diagonal
+    assert np.array_equal(
+        grid.argmax(axis=0), np.arange(10)[:, None] > np.arange(10)
+    )  # class 1 above the diagonal
 
 
 def test_a_palette_keeps_the_colours_that_cover_most():
@@ -300,13 +340,22 @@ def assert_nothing_is_cut_or_covered(figure):
 @pytest.mark.slow
 @pytest.mark.parametrize("points, classes", [(20, 3), (20, 4), (500, 8)])
 def test_words_have_room_whatever_the_data(kept, points, classes):
-    X, y = np.random.RandomState(0).uniform(-1, 1, (points * classes, 2)), np.arange(points * classes) % classes
-    probabilities = np.random.RandomState(1).dirichlet(np.ones(classes), (10, 10)).transpose(2, 0, 1)
+    X, y = (
+        np.random.RandomState(0).uniform(-1, 1, (points * classes, 2)),
+        np.arange(points * classes) % classes,
+    )
+    probabilities = (
+        np.random.RandomState(1).dirichlet(np.ones(classes), (10, 10)).transpose(2, 0, 1)
+    )
     figures.draw_data(None, X, y, 60)
     for model in MODELS.values():
-        figures.draw_boundary(None, f"{model.title}: 100% of the points right", probabilities, 0 * y, X, y, 60)
+        figures.draw_boundary(
+            None, f"{model.title}: 100% of the points right", probabilities, 0 * y, X, y, 60
+        )
     for number in (points, 1000 * points):
-        figures.draw_confusions(None, {name: np.full((classes, classes), number) for name in MODELS}, 60)
+        figures.draw_confusions(
+            None, {name: np.full((classes, classes), number) for name in MODELS}, 60
+        )
         figures.draw_confusions(None, {name: np.eye(classes) * number for name in MODELS}, 60)
     assert len(kept) == 5 + len(MODELS)
     for figure in kept:
@@ -316,7 +365,9 @@ def test_words_have_room_whatever_the_data(kept, points, classes):
 @pytest.mark.slow
 @pytest.mark.parametrize("loss", [1e-5, 0.3, 123_456.0])
 def test_words_have_room_whatever_the_loss(kept, loss):
-    curve = np.stack([np.arange(601) * 10_000, np.linspace(loss, loss / 3, 601), np.ones(601)], axis=1)
+    curve = np.stack(
+        [np.arange(601) * 10_000, np.linspace(loss, loss / 3, 601), np.ones(601)], axis=1
+    )
     alone = [{name: some} for name in MODELS for some in (curve, curve[:300])]
     for curves in (*alone, dict.fromkeys(MODELS, curve), dict.fromkeys(MODELS, curve[:300])):
         figures.draw_losses(None, curves, 60)
@@ -326,15 +377,22 @@ def test_words_have_room_whatever_the_loss(kept, loss):
 @pytest.mark.parametrize("classes", [2, 8, 9, 100])
 def test_every_class_has_a_look_of_its_own(classes):
     colors = figures.class_colors(classes)
-    looks = {(*color, figures.MARKERS[k % len(figures.MARKERS)]) for k, color in enumerate(colors.round(3).tolist())}
+    looks = {
+        (*color, figures.MARKERS[k % len(figures.MARKERS)])
+        for k, color in enumerate(colors.round(3).tolist())
+    }
     assert len(looks) == classes and colors.min() >= 0 and colors.max() <= 1
 
 
 def test_many_classes_and_a_short_training_can_be_drawn(tmp_path, monkeypatch):
     """One iteration, 10 classes: all moments are two, and no picture fails."""
     X, y = np.random.RandomState(0).uniform(-1, 1, (20, 2)), np.arange(20) % 10
-    write_csv(tmp_path / paths.DATA, paths.DATA_HEADER, [(*x, k) for x, k in zip(X.tolist(), y.tolist(), strict=True)])
-    shutil.copy(tmp_path / paths.DATA, tmp_path / paths.FRESH)
+    write_csv(
+        tmp_path / paths.DATA,
+        paths.DATA_HEADER,
+        [(*x, k) for x, k in zip(X.tolist(), y.tolist(), strict=True)],
+    )
+    shutil.copy(tmp_path / paths.DATA, tmp_path / paths.TEST)
     params = load_params(ROOT)
     monkeypatch.setattr(figures, "draw_losses", lambda *_: None)  # knows no classes
     monkeypatch.setattr("plot.FRAME_CELLS", 20)

@@ -13,8 +13,16 @@ from PIL import Image
 
 from evaluate import evaluate
 from pipeline import files, paths
-from pipeline.errors import UserError, plain_errors
-from pipeline.files import read_curve, read_metrics, read_pairs, read_points, read_snapshots, read_weights, write_text
+from pipeline.errors import UserError, exit_on_user_error
+from pipeline.files import (
+    read_curve,
+    read_metrics,
+    read_pairs,
+    read_points,
+    read_snapshots,
+    read_weights,
+    write_text,
+)
 from pipeline.params import load_params
 from plot import plot
 from report import report
@@ -40,7 +48,10 @@ def made(tmp_path_factory):
     for name in (paths.PUBLISHED, paths.PUBLISHED_PARAMS, paths.REQUIREMENTS):
         (root / name).parent.mkdir(exist_ok=True)
         shutil.copy(paths.ROOT / name, root / name)
-    run_to_metrics(root, {"generate.points_per_class": 10, "train_mlp.iterations": 5, "train_mlp.hidden_units": 2})
+    run_to_metrics(
+        root,
+        {"generate.points_per_class": 10, "train_mlp.iterations": 5, "train_mlp.hidden_units": 2},
+    )
     for name in MODELS:
         for picture in (paths.picture(name, "boundary"), paths.learning(name)):
             Image.new("RGB", (1, 1)).save(root / picture)
@@ -86,10 +97,19 @@ OF_CSV = {
     "CRLF in one row": (lambda content: content[:-1] + b"\r\n", "must be"),
     "the last line's end": (lambda content: content[:-1], "it is cut off"),
     "no rows": (lambda content: content.split(b"\n")[0] + b"\n", "it is cut off"),
-    "another header": (lambda content: b"a,b,c\n" + content.split(b"\n", 1)[1], "the first line must be"),
+    "another header": (
+        lambda content: b"a,b,c\n" + content.split(b"\n", 1)[1],
+        "the first line must be",
+    ),
     "no header": (lambda content: content.split(b"\n", 1)[1], "the first line must be"),
-    "NaN": (lambda content: b"\n".join([*content.split(b"\n")[:2], b"nan,nan,nan", b""]), "line 3 must be"),
-    "infinity": (lambda content: b"\n".join([*content.split(b"\n")[:2], b"1e999,0,0", b""]), "line 3 must be"),
+    "NaN": (
+        lambda content: b"\n".join([*content.split(b"\n")[:2], b"nan,nan,nan", b""]),
+        "line 3 must be",
+    ),
+    "infinity": (
+        lambda content: b"\n".join([*content.split(b"\n")[:2], b"1e999,0,0", b""]),
+        "line 3 must be",
+    ),
     "a word": (replaced(b"\n0", b"\nzero"), "line 2 must be"),
     "a column more": (replaced(b"\n", b"\n0,"), "line 2 must be"),
     "an empty line": (lambda content: content + b"\n", "must be"),
@@ -100,12 +120,24 @@ OF_FILE = {
         "half a label": (replaced(b",1\n", b",0.5\n"), "the labels must be 0, 1, 2 and so on"),
         "a negative label": (replaced(b",1\n", b",-1\n"), "the labels must be"),
         "a huge label": (replaced(b",1\n", b",1e300\n"), "the labels must be"),
-        "a label left out": (lambda content: content.replace(b",1\n", b",3\n"), "the labels must be"),
-        "one class": (lambda content: content.replace(b",1\n", b",0\n").replace(b",2\n", b",0\n"), "the labels"),
+        "a label left out": (
+            lambda content: content.replace(b",1\n", b",3\n"),
+            "the labels must be",
+        ),
+        "one class": (
+            lambda content: content.replace(b",1\n", b",0\n").replace(b",2\n", b",0\n"),
+            "the labels",
+        ),
     },
     CURVE: {
-        "half an iteration": (lambda content: content + b"10.5,1.0,1.0\n", "the iterations must be whole numbers"),
-        "the same iteration": (lambda content: content + content.split(b"\n")[-2] + b"\n", "the iterations must be"),
+        "half an iteration": (
+            lambda content: content + b"10.5,1.0,1.0\n",
+            "the iterations must be whole numbers",
+        ),
+        "the same iteration": (
+            lambda content: content + content.split(b"\n")[-2] + b"\n",
+            "the iterations must be",
+        ),
         "another start": (replaced(b"\n0", b"\n1"), "the iterations must be"),
     },
     PAIRS: {
@@ -119,19 +151,43 @@ OF_FILE = {
     WEIGHTS: {
         "a list": (lambda content: b"[]", "the weights must be W, b, W2, b2"),
         "null": (lambda content: b"null", "the weights must be"),
-        "one missing": (edited(lambda held: {**{key: held[key] for key in ("W", "b", "W2")}}), "the weights must be"),
+        "one missing": (
+            edited(lambda held: {**{key: held[key] for key in ("W", "b", "W2")}}),
+            "the weights must be",
+        ),
         "one too many": (edited(lambda held: {**held, "W3": []}), "the weights must be"),
-        "NaN": (edited(lambda held: {**held, "b2": [float("nan")] * CLASSES}), "NaN is not a finite number"),
-        "infinity": (edited(lambda held: {**held, "b2": [float("inf")] * CLASSES}), "Infinity is not a finite number"),
+        "NaN": (
+            edited(lambda held: {**held, "b2": [float("nan")] * CLASSES}),
+            "NaN is not a finite number",
+        ),
+        "infinity": (
+            edited(lambda held: {**held, "b2": [float("inf")] * CLASSES}),
+            "Infinity is not a finite number",
+        ),
         "a number too large": (replaced(b'"b": [', b'"b": [1e999, '), "b must be finite numbers"),
-        "an integer too large": (replaced(b'"b": [', b'"b": [1' + b"0" * 400 + b", "), "b must be numbers"),
+        "an integer too large": (
+            replaced(b'"b": [', b'"b": [1' + b"0" * 400 + b", "),
+            "b must be numbers",
+        ),
         "null in it": (edited(lambda held: {**held, "b": [None] * 2}), "b must be"),
         "text in it": (edited(lambda held: {**held, "b": ["x", 0]}), "b must be numbers"),
-        "a row short": (edited(lambda held: held["W"][1].pop() and None), "W must be numbers, in rows of one length"),
-        "a wrong width": (edited(lambda held: {**held, "b": [0.0] * 3}), "b must be finite numbers of shape [H]"),
+        "a row short": (
+            edited(lambda held: held["W"][1].pop() and None),
+            "W must be numbers, in rows of one length",
+        ),
+        "a wrong width": (
+            edited(lambda held: {**held, "b": [0.0] * 3}),
+            "b must be finite numbers of shape [H]",
+        ),
         "a wrong number of axes": (edited(lambda held: {**held, "b": [[0.0, 0.0]]}), "b must be"),
         "another number of classes": (
-            edited(lambda held: {**held, "W2": [[0.0] * (CLASSES + 1)] * 2, "b2": [0.0] * (CLASSES + 1)}),
+            edited(
+                lambda held: {
+                    **held,
+                    "W2": [[0.0] * (CLASSES + 1)] * 2,
+                    "b2": [0.0] * (CLASSES + 1),
+                }
+            ),
             "W2 must be finite numbers of shape [H, K]",
         ),
         "three coordinates": (edited(lambda held: {**held, "W": [[0.0] * 2] * 3}), "W must be"),
@@ -140,28 +196,55 @@ OF_FILE = {
         "a number": (lambda content: b"1", "it must be a list of moments"),
         "no moment": (lambda content: b"[]", "it must be a list of moments"),
         "another kind of moment": (lambda content: b"[1]", "every moment must have"),
-        "a key missing": (edited(lambda held: held[3].pop("accuracy") and None), "every moment must have"),
-        "text": (edited(lambda held: held[3].update(accuracy="high")), "accuracy must be finite numbers"),
-        "weights that do not fit": (edited(lambda held: held[3]["weights"]["b"].clear()), "b must be"),
+        "a key missing": (
+            edited(lambda held: held[3].pop("accuracy") and None),
+            "every moment must have",
+        ),
+        "text": (
+            edited(lambda held: held[3].update(accuracy="high")),
+            "accuracy must be finite numbers",
+        ),
+        "weights that do not fit": (
+            edited(lambda held: held[3]["weights"]["b"].clear()),
+            "b must be",
+        ),
     },
     METRICS: {
         "another model": (replaced(b'"mlp"', b'"forest"'), "mlp must have train_accuracy"),
         "a list": (lambda content: b"[]", "mlp must have"),
-        "a value missing": (edited(lambda held: held["mlp"].pop("train_loss") and None), "mlp must have"),
-        "NaN": (edited(lambda held: held["mlp"].update(train_loss=float("nan"))), "NaN is not a finite number"),
-        "text": (edited(lambda held: held["mlp"].update(train_loss="low")), "the metrics must be finite numbers"),
-        "true": (edited(lambda held: held["mlp"].update(train_loss=True)), "the metrics must be finite numbers"),
+        "a value missing": (
+            edited(lambda held: held["mlp"].pop("train_loss") and None),
+            "mlp must have",
+        ),
+        "NaN": (
+            edited(lambda held: held["mlp"].update(train_loss=float("nan"))),
+            "NaN is not a finite number",
+        ),
+        "text": (
+            edited(lambda held: held["mlp"].update(train_loss="low")),
+            "the metrics must be finite numbers",
+        ),
+        "true": (
+            edited(lambda held: held["mlp"].update(train_loss=True)),
+            "the metrics must be finite numbers",
+        ),
     },
 }
 CASES = [
     (path, kind, *case)
     for path in READERS
-    for kind, case in {**WHAT_IS_READ, **(OF_CSV if path.suffix == ".csv" else {}), **OF_FILE[path]}.items()
+    for kind, case in {
+        **WHAT_IS_READ,
+        **(OF_CSV if path.suffix == ".csv" else {}),
+        **OF_FILE[path],
+    }.items()
 ]
 
 
 @pytest.mark.parametrize(
-    ("path", "kind", "spoil", "reason"), CASES, ids=[f"{path.name} {kind}" for path, kind, _, _ in CASES]
+    ("path", "kind", "spoil", "reason"),
+    CASES,
+    ids=[f"{path.name} {kind}" for path, kind, _, _ in CASES],
 )
 def test_a_spoiled_file_is_named_with_what_to_run(path, kind, spoil, reason, root):
     READERS[path](root / path)
@@ -181,13 +264,24 @@ def test_a_spoiled_file_is_named_with_what_to_run(path, kind, spoil, reason, roo
 SHOWN = paths.learning([*MODELS][-1])  # the moving picture that the report shows
 STAGES = {
     "train": (lambda params, root: train_model("mlp", params.train_mlp, root), [paths.DATA]),
-    "evaluate": (lambda params, root: evaluate("mlp", params, root), [paths.DATA, paths.FRESH, WEIGHTS]),
-    "plot": (lambda params, root: plot("mlp", params.plot, root), [paths.DATA, WEIGHTS, CURVE, SNAPSHOTS]),
-    "report": (report, [paths.DATA, CURVE, PAIRS, METRICS, paths.picture("mlp", "boundary"), SHOWN]),
+    "evaluate": (
+        lambda params, root: evaluate("mlp", params, root),
+        [paths.DATA, paths.TEST, WEIGHTS],
+    ),
+    "plot": (
+        lambda params, root: plot("mlp", params.plot, root),
+        [paths.DATA, WEIGHTS, CURVE, SNAPSHOTS],
+    ),
+    "report": (
+        report,
+        [paths.DATA, CURVE, PAIRS, METRICS, paths.picture("mlp", "boundary"), SHOWN],
+    ),
 }
 
 
-@pytest.mark.parametrize(("stage", "path"), [(name, path) for name in STAGES for path in STAGES[name][1]])
+@pytest.mark.parametrize(
+    ("stage", "path"), [(name, path) for name in STAGES for path in STAGES[name][1]]
+)
 def test_every_stage_checks_what_it_reads(stage, path, root):
     params = load_params(root)
     (root / path).write_bytes(b"spoiled")
@@ -216,8 +310,8 @@ def test_weights_of_another_data_set(root):
 
 
 def told(error):
-    """What `plain_errors` prints for an error, and the exit code."""
-    with pytest.raises(SystemExit) as caught, plain_errors():
+    """What `exit_on_user_error` prints for an error, and the exit code."""
+    with pytest.raises(SystemExit) as caught, exit_on_user_error():
         raise error
     return caught.value.code
 
@@ -227,24 +321,27 @@ def test_errors_of_the_system_in_plain_words(root):
     assert told(PermissionError(errno.EACCES, "Permission denied", str(root / "data"))) == (
         "error: data: Permission denied"
     )
-    assert told(FileNotFoundError(errno.ENOENT, "No such file or directory", str(root / "reports/a.png"))) == (
-        "error: reports/a.png: No such file or directory. Run make, which makes it anew."
-    )
+    assert told(
+        FileNotFoundError(errno.ENOENT, "No such file or directory", str(root / "reports/a.png"))
+    ) == ("error: reports/a.png: No such file or directory. Run make, which makes it anew.")
     assert told(MemoryError()) == "error: not enough memory for the sizes in params.yaml"
     assert told(KeyboardInterrupt()) == 130
 
 
 def test_an_error_of_ours_keeps_its_traceback():
-    with pytest.raises(ZeroDivisionError), plain_errors():
+    with pytest.raises(ZeroDivisionError), exit_on_user_error():
         raise ZeroDivisionError
-    with pytest.raises(OSError, match="a picture"), plain_errors():
+    with pytest.raises(OSError, match="a picture"), exit_on_user_error():
         raise OSError("a picture that Pillow cannot read")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_a_write_that_fails_leaves_the_old_file_and_names_it(tmp_path, monkeypatch):
     write_text(tmp_path / "a.csv", "old")
-    with pytest.raises(OSError, match="No space left") as caught, files.replacing(tmp_path / "a.csv") as temporary:
+    with (
+        pytest.raises(OSError, match="No space left") as caught,
+        files.atomic_write(tmp_path / "a.csv") as temporary,
+    ):
         temporary.symlink_to("/dev/full")
         temporary.write_text("new")
     assert caught.value.filename == str(tmp_path / "a.csv")
@@ -259,11 +356,15 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
     (tmp_path / f".ab.{ended.pid}.csv").write_text("of another file")
     (tmp_path / f".a.{os.getppid()}.csv").write_text("of a process that is still writing")
     write_text(tmp_path / "a.csv", "new")
-    assert {path.name for path in tmp_path.iterdir()} == {f".ab.{ended.pid}.csv", f".a.{os.getppid()}.csv", "a.csv"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f".ab.{ended.pid}.csv",
+        f".a.{os.getppid()}.csv",
+        "a.csv",
+    }
 
 
 def test_interrupt_while_writing(tmp_path):
-    with pytest.raises(KeyboardInterrupt), files.replacing(tmp_path / "a.csv") as temporary:
+    with pytest.raises(KeyboardInterrupt), files.atomic_write(tmp_path / "a.csv") as temporary:
         temporary.write_text("half")
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []

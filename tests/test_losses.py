@@ -24,14 +24,20 @@ def with_peak(height, at):
 LINEAR = curve(falling(201, to=0.79), every=1)
 EXPLODED = np.append([1.1, 6255.0], 37 + 8 * (-1.0) ** np.arange(999))  # as with learning_rate=100
 TRAININGS = {
-    "peaks": np.maximum.reduce([with_peak(2.1 - place, place) for place in np.linspace(0.1, 0.9, 17)]),
+    "peaks": np.maximum.reduce(
+        [with_peak(2.1 - place, place) for place in np.linspace(0.1, 0.9, 17)]
+    ),
     "one peak": with_peak(1e12, 0.5),
     "exploded": EXPLODED,
     "never falls": np.full(1001, 1.0986),
     "rises": np.linspace(1.1, 19.0, 1001),
     "to zero": np.where(np.arange(1001) < 700, falling(to=0.0), 0.0),
 }
-EXTREMES = {"zero": np.zeros(1001), "the highest": with_peak(1.7e308, 0.5), "the least": np.full(1001, 5e-324)}
+EXTREMES = {
+    "zero": np.zeros(1001),
+    "the highest": with_peak(1.7e308, 0.5),
+    "the least": np.full(1001, 5e-324),
+}
 
 
 @pytest.fixture
@@ -57,7 +63,9 @@ def test_no_curve_is_cut_or_pressed_to_the_edge(kept, training, order):
     for name, ax in zip(order, kept[0].axes, strict=True):
         (x, y), (width, height) = on_panel(ax)[0].T, on_panel(ax)[1]
         assert np.array_equal(ax.lines[0].get_xydata(), curves[name][:, :2])
-        assert x.min() >= -0.01 and x.max() <= width + 0.01 and y.min() >= -0.01 and y.max() <= height
+        assert (
+            x.min() >= -0.01 and x.max() <= width + 0.01 and y.min() >= -0.01 and y.max() <= height
+        )
         assert y.max() > 0.02 * height or training in EXTREMES
 
 
@@ -98,7 +106,9 @@ def test_the_start_drawn_larger_covers_nothing_of_the_curve(kept, at, height):
 
 def test_the_moving_picture_shows_a_curve_with_a_peak(monkeypatch):
     seen = []
-    monkeypatch.setattr(movie, "rendered", lambda figure, dpi: seen.append(figure) or figures.rendered(figure, dpi))
+    monkeypatch.setattr(
+        movie, "rendered", lambda figure, dpi: seen.append(figure) or figures.rendered(figure, dpi)
+    )
     _, place = movie.curve_picture("mlp", curve(EXPLODED))
     (ax,) = seen[0].axes
     assert ax.get_ylabel() == "loss (logarithmic scale)"

@@ -47,7 +47,9 @@ def make(folder, *arguments, **environment):
     kept = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
     shutil.copy(ROOT / "Makefile", folder)
     command = ["make", *arguments]
-    return subprocess.run(command, cwd=folder, env=kept | environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        command, cwd=folder, env=kept | environment, capture_output=True, text=True, timeout=60
+    )
 
 
 def executable(path, text):
@@ -64,7 +66,12 @@ def build(tmp_path):
     def run(**environment):
         (tmp_path / "requirements.lock").write_text(LOCK)
         python = executable(tmp_path / "python", PYTHON)
-        given = {"UV_MODE": "755", "UV_DOES": "touch .venv/bin/dvc", "PIP_DOES": "touch .venv/bin/dvc", "INDEX": ""}
+        given = {
+            "UV_MODE": "755",
+            "UV_DOES": "touch .venv/bin/dvc",
+            "PIP_DOES": "touch .venv/bin/dvc",
+            "INDEX": "",
+        }
         done = make(tmp_path, f"PYTHON={python}", ".venv/installed", **{**given, **environment})
         return done, (tmp_path / "log").read_text().splitlines()
 
@@ -75,16 +82,26 @@ def test_uv_installs_the_lock_and_comes_out_of_it_itself(build, tmp_path):
     done, asked = build()
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(r"Building .venv: .*\n", done.stdout)
-    assert (tmp_path / "uv.lock").read_text() == "uv==2.0 \\\n    --hash=sha256:bbb \\\n    --hash=sha256:ccc\n"
+    assert (
+        tmp_path / "uv.lock"
+    ).read_text() == "uv==2.0 \\\n    --hash=sha256:bbb \\\n    --hash=sha256:ccc\n"
     first, *_, last = asked
-    assert first.startswith("pip ") and "--require-hashes" in first and first.endswith(" .venv/uv.lock")
-    assert last.startswith("uv  pip install ") and last.endswith(" --require-hashes --requirements requirements.lock")
+    assert (
+        first.startswith("pip ")
+        and "--require-hashes" in first
+        and first.endswith(" .venv/uv.lock")
+    )
+    assert last.startswith("uv  pip install ") and last.endswith(
+        " --require-hashes --requirements requirements.lock"
+    )
     assert "--python .venv " in last and "--compile-bytecode" in last
     assert (tmp_path / ".venv/installed").exists()
 
 
 @pytest.mark.parametrize(
-    "trouble", [{"UV_DOES": "exit 2"}, {"UV_MODE": "644"}, {"UV_DOES": "true"}], ids=["fails", "not-run", "elsewhere"]
+    "trouble",
+    [{"UV_DOES": "exit 2"}, {"UV_MODE": "644"}, {"UV_DOES": "true"}],
+    ids=["fails", "not-run", "elsewhere"],
 )
 def test_pip_does_it_where_uv_cannot(build, tmp_path, trouble):
     done, asked = build(**trouble)
@@ -106,12 +123,16 @@ def test_an_environment_without_the_packages_is_not_called_installed(build, tmp_
     ("environment", "used"),
     [({"INDEX": ADDRESS}, ADDRESS), ({"INDEX": ADDRESS, "UV_INDEX_URL": "mine"}, "mine"), ({}, "")],
 )
-def test_uv_takes_the_index_that_pip_is_set_to_and_nobody_sees_it(build, tmp_path, environment, used):
+def test_uv_takes_the_index_that_pip_is_set_to_and_nobody_sees_it(
+    build, tmp_path, environment, used
+):
     done, asked = build(**environment)
     assert done.returncode == 0
     assert asked[-1].startswith(f"uv {used} pip install ")
     assert ADDRESS not in done.stdout + done.stderr
-    assert not any(ADDRESS in path.read_text() for path in (tmp_path / ".venv").rglob("*") if path.is_file())
+    assert not any(
+        ADDRESS in path.read_text() for path in (tmp_path / ".venv").rglob("*") if path.is_file()
+    )
 
 
 def test_an_old_python_gets_one_sentence(tmp_path):
@@ -125,7 +146,9 @@ def test_an_old_python_gets_one_sentence(tmp_path):
 
 def test_help_tells_every_target_in_one_line_of_a_terminal(tmp_path):
     lines = make(tmp_path, "help").stdout.splitlines()
-    targets = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
+    targets = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[
+        1
+    ].split()
     assert sorted(line.split()[0] for line in lines) == sorted(targets)
     assert {re.match(r"\S+ {2,}", line).end() for line in lines} == {14}
     assert max(map(len, lines)) <= 80
@@ -153,7 +176,9 @@ def test_make_drops_the_hint_to_push_and_nothing_else(tmp_path, code):
     (tmp_path / "reports").mkdir()
     (tmp_path / "reports/README.md").write_text("| | A |\n|---|---|\n| Loss | 1 |\n\n")
     executable(tmp_path / ".venv/bin/python", "#!/bin/sh\n")
-    executable(tmp_path / ".venv/bin/dvc", f"#!/bin/sh\necho 'Running'\necho '{HINT}'\nexit {code}\n")
+    executable(
+        tmp_path / ".venv/bin/dvc", f"#!/bin/sh\necho 'Running'\necho '{HINT}'\nexit {code}\n"
+    )
     (tmp_path / ".venv/installed").touch()
     done = make(tmp_path)
     assert done.stdout.splitlines()[0] == "Running"
@@ -166,7 +191,9 @@ def test_make_drops_the_hint_to_push_and_nothing_else(tmp_path, code):
 def ui(tmp_path):
     """Runs what `make ui` runs, with the bridge and MLflow saying what they are told."""
     shutil.copytree(ROOT / "src/bridge", tmp_path / "src/bridge")
-    (tmp_path / "src/bridge/__main__.py").write_text("import os\nprint('bridge', os.environ['MLFLOW_PORT'])\n")
+    (tmp_path / "src/bridge/__main__.py").write_text(
+        "import os\nprint('bridge', os.environ['MLFLOW_PORT'])\n"
+    )
     (tmp_path / "tools").mkdir()
     shutil.copy(ROOT / "tools/ui.py", tmp_path / "tools")
     mlflow = executable(tmp_path / "bin/mlflow", '#!/bin/sh\necho "mlflow $*"\n')
@@ -175,7 +202,9 @@ def ui(tmp_path):
         path = f"{mlflow.parent}{os.pathsep}{os.environ['PATH']}"
         environment = {**os.environ, "PATH": path, **environment}
         command = [sys.executable, tmp_path / "tools/ui.py"]
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
+        )
 
     return run
 
@@ -197,8 +226,14 @@ def test_the_ui_says_the_port_that_it_is_served_at(ui, tmp_path):
 @pytest.mark.parametrize(
     ("environment", "said"),
     [
-        ({"MLFLOW_PORT": "abc"}, "error: MLFLOW_PORT is abc, but must be a whole number from 1 to 65535\n"),
-        ({"MLFLOW_PORT": "65536"}, "error: MLFLOW_PORT is 65536, but must be a whole number from 1 to 65535\n"),
+        (
+            {"MLFLOW_PORT": "abc"},
+            "error: MLFLOW_PORT is abc, but must be a whole number from 1 to 65535\n",
+        ),
+        (
+            {"MLFLOW_PORT": "65536"},
+            "error: MLFLOW_PORT is 65536, but must be a whole number from 1 to 65535\n",
+        ),
         (
             {"MLFLOW_TRACKING_URI": "https://name:s3cret@host/"},
             "error: the runs are at https://host/ already: MLFLOW_TRACKING_URI says so\n",

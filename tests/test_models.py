@@ -11,7 +11,12 @@ from conftest import widths
 from spirals.models import MLP, MODELS, Linear, accuracy, loss, softmax
 from spirals.training import SNAPSHOTS, Diverged, gradient_descent, train
 
-SHAPES = [(5, 2, 2, 1), (30, 2, 3, 7), (40, 2, 11, 20), (7, 9, 4, 3)]  # points, inputs, classes, hidden units
+SHAPES = [
+    (5, 2, 2, 1),
+    (30, 2, 3, 7),
+    (40, 2, 11, 20),
+    (7, 9, 4, 3),
+]  # points, inputs, classes, hidden units
 
 
 def problem(shape, seed=3, **settings):
@@ -23,7 +28,12 @@ def problem(shape, seed=3, **settings):
     defaults = dict(seed=5, skip_draws=2, weight_scale=0.5, learning_rate=0.3, l2=0.02)
     layers = dict.fromkeys(width for name in MODELS for width in widths(name))
     defaults |= {width: hidden + number for number, width in enumerate(layers)}  # no two are alike
-    return X, y, classes, SimpleNamespace(**{**defaults, "iterations": 30, "record_every": 7, **settings})
+    return (
+        X,
+        y,
+        classes,
+        SimpleNamespace(**{**defaults, "iterations": 30, "record_every": 7, **settings}),
+    )
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -33,7 +43,9 @@ def test_gradient_matches_differences(model, shape):
     weights = model.initialize(X.shape[1], classes, params)
     random = np.random.default_rng(4)
     for name in weights:
-        if weights[name].ndim == 1:  # a unit whose inputs are all off would be at the bend of its ReLU
+        if (
+            weights[name].ndim == 1
+        ):  # a unit whose inputs are all off would be at the bend of its ReLU
             weights[name] = random.normal(size=weights[name].shape)
     scores, hidden = model.forward(weights, X)
     gradients = model.backward(weights, X, hidden, model.score_gradient(scores, y))
@@ -81,7 +93,10 @@ def test_linear_training_is_the_case_study_loop(shape):
     weights = Linear.initialize(X.shape[1], classes, params)
     other = {name: value.copy() for name, value in weights.items()}
     losses = restatement.linear(X, y, other["W"], other["b"], 0.3, 0.02, 30)
-    ours = [loss(weights, scores, y, 0.02) for _, scores in gradient_descent(Linear, weights, X, y, params)]
+    ours = [
+        loss(weights, scores, y, 0.02)
+        for _, scores in gradient_descent(Linear, weights, X, y, params)
+    ]
     np.testing.assert_allclose(ours[:-1], losses, rtol=1e-9)
     for name in weights:
         np.testing.assert_allclose(weights[name], other[name], rtol=1e-9, atol=1e-12)
@@ -93,15 +108,24 @@ def test_net_training_is_the_case_study_loop(shape):
     weights = MLP.initialize(X.shape[1], classes, params)
     other = {name: value.copy() for name, value in weights.items()}
     losses = restatement.net(X, y, *(other[name] for name in ("W", "b", "W2", "b2")), 0.3, 0.02, 30)
-    ours = [loss(weights, scores, y, 0.02) for _, scores in gradient_descent(MLP, weights, X, y, params)]
+    ours = [
+        loss(weights, scores, y, 0.02) for _, scores in gradient_descent(MLP, weights, X, y, params)
+    ]
     np.testing.assert_allclose(ours[:-1], losses, rtol=1e-9)
     for name in weights:
         np.testing.assert_allclose(weights[name], other[name], rtol=1e-9, atol=1e-12)
 
 
 def test_probabilities_for_scores_of_any_size():
-    scores = np.array([[0.0, 0.0, 0.0], [1e308, -1e308, 0.0], [1e5, 1e5 - 1, -1e5], [-1e300, -1e300, -1e300]])
-    expected = [[1 / 3] * 3, [1, 0, 0], [1 / (1 + math.exp(-1)), 1 / (1 + math.exp(1)), 0], [1 / 3] * 3]
+    scores = np.array(
+        [[0.0, 0.0, 0.0], [1e308, -1e308, 0.0], [1e5, 1e5 - 1, -1e5], [-1e300, -1e300, -1e300]]
+    )
+    expected = [
+        [1 / 3] * 3,
+        [1, 0, 0],
+        [1 / (1 + math.exp(-1)), 1 / (1 + math.exp(1)), 0],
+        [1 / 3] * 3,
+    ]
     np.testing.assert_allclose(softmax(scores), expected, rtol=1e-12)
 
 
@@ -113,7 +137,10 @@ def test_loss_is_finite_where_a_probability_underflows():
 
 
 def test_accuracy_counts():
-    assert accuracy(np.array([[1.0, 2.0], [3.0, 0.0], [0.0, 1.0], [5.0, 4.0]]), np.array([1, 0, 0, 0])) == 0.75
+    assert (
+        accuracy(np.array([[1.0, 2.0], [3.0, 0.0], [0.0, 1.0], [5.0, 4.0]]), np.array([1, 0, 0, 0]))
+        == 0.75
+    )
 
 
 def test_history_is_complete():
@@ -124,7 +151,9 @@ def test_history_is_complete():
     curve, snapshots = train(MLP, weights, X, y, params, lambda *event: seen.append(event))
     assert [point[0] for point in curve] == [0, 100, 200, 250]
     assert [iteration for iteration, _ in seen] == list(range(251))
-    assert [(iteration, value) for iteration, value in seen if value is not None] == [point[:2] for point in curve]
+    assert [(iteration, value) for iteration, value in seen if value is not None] == [
+        point[:2] for point in curve
+    ]
     assert [snapshot["permille"] for snapshot in snapshots] == list(SNAPSHOTS)
     assert snapshots[0]["weights"] == {name: value.tolist() for name, value in first.items()}
     assert snapshots[-1]["weights"] == {name: value.tolist() for name, value in weights.items()}
@@ -134,7 +163,9 @@ def test_history_is_complete():
 
 
 def test_divergence_is_raised_with_the_curve_up_to_there():
-    X, y, classes, params = problem(SHAPES[1], learning_rate=1e3, l2=1.0, iterations=2000, record_every=1)
+    X, y, classes, params = problem(
+        SHAPES[1], learning_rate=1e3, l2=1.0, iterations=2000, record_every=1
+    )
     weights = Linear.initialize(2, classes, params)
     with np.errstate(all="ignore"), pytest.raises(Diverged) as caught:
         train(Linear, weights, X, y, params)
@@ -143,13 +174,21 @@ def test_divergence_is_raised_with_the_curve_up_to_there():
 
 
 @pytest.mark.parametrize(
-    ("model", "learning_rate", "l2"), [(Linear, 0.03, 100.0), (Linear, 1e3, 1.0), (MLP, 0.03, 100.0)]
+    ("model", "learning_rate", "l2"),
+    [(Linear, 0.03, 100.0), (Linear, 1e3, 1.0), (MLP, 0.03, 100.0)],
 )
-def test_a_divergence_is_found_at_once_however_seldom_the_loss_is_recorded(model, learning_rate, l2):
+def test_a_divergence_is_found_at_once_however_seldom_the_loss_is_recorded(
+    model, learning_rate, l2
+):
     """The net has no unit that is on, so its weights grow and its scores do not."""
     found = []
     for record_every in (1, 10_000):
-        settings = {"learning_rate": learning_rate, "l2": l2, "iterations": 10_000, "record_every": record_every}
+        settings = {
+            "learning_rate": learning_rate,
+            "l2": l2,
+            "iterations": 10_000,
+            "record_every": record_every,
+        }
         X, y, classes, params = problem(SHAPES[1], **settings)
         weights = model.initialize(2, classes, params)
         weights["b"] -= 1e300 * (model is MLP)

@@ -20,7 +20,10 @@ def test_every_page_shows_its_plots_and_pictures_without_a_network(ran):
 
     comparison, own = ran.root / "dvc_plots/compare/index.html", ran.root / "dvc_plots/index.html"
     ran.run("dvc", "plots", "show")
-    assert ran.run(sys.executable, "tools/compare", PYTHONSAFEPATH="1").stdout.strip() == comparison.as_uri()
+    assert (
+        ran.run(sys.executable, "tools/compare", PYTHONSAFEPATH="1").stdout.strip()
+        == comparison.as_uri()
+    )
     assert "few" in comparison.read_text()
     for page in (own, comparison):
         assert not re.search(r"<script[^>]+src|<link|url\(http", page.read_text()), page
@@ -36,18 +39,24 @@ def test_every_page_shows_its_plots_and_pictures_without_a_network(ran):
             assert all(width > 200 for width in browser.script(f"return {PLOTS}"))
             widths = browser.script(PICTURES)
             assert len(widths) == pictures and all(widths), page
-            assert browser.script("return document.documentElement.scrollWidth <= window.innerWidth"), "fits a phone"
+            assert browser.script(
+                "return document.documentElement.scrollWidth <= window.innerWidth"
+            ), "fits a phone"
         assert "train_mlp.hidden_units" in browser.text(), "differs from the case study"
 
         browser.open(own.as_uri())
-        assert ".png" not in browser.text() and ".gif" not in browser.text(), "titles, no names of files"
+        assert ".png" not in browser.text() and ".gif" not in browser.text(), (
+            "titles, no names of files"
+        )
         browser.open(comparison.as_uri())
         assert browser.script(f"return {CURVES}") == 2
         assert browser.script(
             "document.querySelector('figure').focus(); return document.querySelectorAll('.on').length"
         )
         outlined = "return getComputedStyle(document.querySelector('svg .on path')).strokeWidth"
-        assert browser.script(outlined) == "2.5px", "what is pointed at is brought out in the charts"
+        assert browser.script(outlined) == "2.5px", (
+            "what is pointed at is brought out in the charts"
+        )
 
     shutil.rmtree(ran.root / ".dvc/cache/files")
     ran.run(sys.executable, "tools/compare")

@@ -64,7 +64,9 @@ def with_value(key, value):
 
 def test_every_parameter_says_its_range():
     sections = msgspec.to_builtins(load_params(ROOT))
-    assert sorted(key for key, _, _ in KEYS) == sorted(f"{name}.{key}" for name in sections for key in sections[name])
+    assert sorted(key for key, _, _ in KEYS) == sorted(
+        f"{name}.{key}" for name in sections for key in sections[name]
+    )
 
 
 @pytest.mark.parametrize(("key", "value", "promised"), KEYS)
@@ -77,14 +79,23 @@ def test_range_is_the_one_that_the_comment_promises(key, value, promised, tmp_pa
     step = 1 if whole else 1e-9
     kind = f"{'whole number' if whole else 'number'}{'' if 'above' in promised else ' from'}"
     for allowed in [high] if "above" in promised else [low, high]:
-        assert getattr(getattr(loaded(tmp_path, with_value(key, allowed)), section), name) == allowed
+        assert (
+            getattr(getattr(loaded(tmp_path, with_value(key, allowed)), section), name) == allowed
+        )
     for wrong in [low - step, high + step] + [low] * ("above" in promised):
         assert refusal(tmp_path, with_value(key, wrong)) == (
             f"params.yaml: {key} is {wrong!r}, but must be a {kind} {promised}{', digits only' * whole}"
         )
 
 
-NOT_A_NUMBER = {".nan": "nan", ".inf": "inf", "true": "true", '"3"': "the text '3'", "~": "empty", "[3]": "[3]"}
+NOT_A_NUMBER = {
+    ".nan": "nan",
+    ".inf": "inf",
+    "true": "true",
+    '"3"': "the text '3'",
+    "~": "empty",
+    "[3]": "[3]",
+}
 NOR_IS = {
     "-.inf": "-inf",
     "1e999": "inf",
@@ -100,7 +111,9 @@ NOR_IS = {
 @pytest.mark.parametrize("key", [key for key, _, _ in KEYS])
 def test_types(key, tmp_path):
     for given, shown in {**NOT_A_NUMBER, **(NOR_IS if key.startswith("generate.") else {})}.items():
-        assert refusal(tmp_path, with_value(key, given)).startswith(f"params.yaml: {key} is {shown}, but must be a ")
+        assert refusal(tmp_path, with_value(key, given)).startswith(
+            f"params.yaml: {key} is {shown}, but must be a "
+        )
 
 
 @pytest.mark.parametrize("key", [key for key, value, _ in KEYS if value.isdigit()])
@@ -133,12 +146,16 @@ def test_missing_and_misspelt(key, tmp_path):
 
 MLP = "seed, skip_draws, weight_scale, learning_rate, l2, iterations, record_every, hidden_units"
 SECTIONS = ", ".join(re.findall(r"(?m)^(\w+):$", TEXT))
-DEEP = "[" * 77 + "..." if sys.version_info >= (3, 12) else "too long to be shown"  # 3.11 writes no such list
+DEEP = (
+    "[" * 77 + "..." if sys.version_info >= (3, 12) else "too long to be shown"
+)  # 3.11 writes no such list
 WHOLE = {
     BARE.replace("\n  hidden_units:", "\n  hiden_units:"): (
         ": train_mlp.hiden_units is not a parameter; did you mean train_mlp.hidden_units?"
     ),
-    BARE.replace("\ntrain_mlp:", "\ntrain_mpl:"): ": train_mpl is not a parameter; did you mean train_mlp?",
+    BARE.replace(
+        "\ntrain_mlp:", "\ntrain_mpl:"
+    ): ": train_mpl is not a parameter; did you mean train_mlp?",
     BARE.replace("\n  hidden_units:", "\n  zzz: 1\n  hidden_units:"): (
         f": train_mlp.zzz is not a parameter; allowed are {MLP}"
     ),
@@ -146,11 +163,14 @@ WHOLE = {
     BARE + "  3: 4\n": ": plot.3 is not a parameter; allowed are grid, dpi",
     BARE + "  ~: 4\n": ": plot.None is not a parameter; allowed are grid, dpi",
     BARE + "  true: 4\n": ": plot.True is not a parameter; allowed are grid, dpi",
-    BARE + "  '`$.plot` - at': 4\n": ": plot.`$.plot` - at is not a parameter; allowed are grid, dpi",
+    BARE
+    + "  '`$.plot` - at': 4\n": ": plot.`$.plot` - at is not a parameter; allowed are grid, dpi",
     BARE.replace("\nplot:", "\nplot: ~\nzzz:"): f": zzz is not a parameter; allowed are {SECTIONS}",
     BARE.partition("\nplot:")[0] + "\nplot:\n": ": plot is empty, but must hold the keys grid, dpi",
-    BARE.partition("\nplot:")[0] + "\nplot: [400, 150]\n": ": plot is [400, 150], but must hold the keys grid, dpi",
-    BARE.partition("\nplot:")[0] + "\nplot: &a [*a]\n": ": plot is [[...]], but must hold the keys grid, dpi",
+    BARE.partition("\nplot:")[0]
+    + "\nplot: [400, 150]\n": ": plot is [400, 150], but must hold the keys grid, dpi",
+    BARE.partition("\nplot:")[0]
+    + "\nplot: &a [*a]\n": ": plot is [[...]], but must hold the keys grid, dpi",
     BARE.partition("\nplot:")[0]: ": plot is missing",
     "": f" is empty, but must hold the keys {SECTIONS}",
     "# only a comment\n": f" is empty, but must hold the keys {SECTIONS}",
@@ -190,18 +210,33 @@ def test_missing_file(tmp_path):
 
 FEW_POINTS = {"generate.points_per_class": 2, "evaluate.points_per_class": 2}
 MANY_POINTS = {"generate.points_per_class": 1_000_000}
-SIZES = {name: [f"train_{name}.{width}" for width in widths(name)] for name in MODELS if widths(name)}
-RECORDS = {name: {f"train_{name}.iterations": 10**8, f"train_{name}.record_every": 1} for name in MODELS}
+SIZES = {
+    name: [f"train_{name}.{width}" for width in widths(name)] for name in MODELS if widths(name)
+}
+RECORDS = {
+    name: {f"train_{name}.iterations": 10**8, f"train_{name}.record_every": 1} for name in MODELS
+}
 TOO_LARGE = [
-    *(("take fewer points, classes or hidden units", {**MANY_POINTS, **dict.fromkeys(SIZES[n], 1000)}) for n in SIZES),
-    *(("take fewer hidden units or classes", {**FEW_POINTS, **dict.fromkeys(SIZES[n], 100_000)}) for n in SIZES),
+    *(
+        (
+            "take fewer points, classes or hidden units",
+            {**MANY_POINTS, **dict.fromkeys(SIZES[n], 1000)},
+        )
+        for n in SIZES
+    ),
+    *(
+        ("take fewer hidden units or classes", {**FEW_POINTS, **dict.fromkeys(SIZES[n], 100_000)})
+        for n in SIZES
+    ),
     *(("take fewer iterations, or a larger record_every", RECORDS[name]) for name in MODELS),
     ("take a smaller grid or fewer classes", {**FEW_POINTS, "plot.grid": 2000}),
 ]
 
 
 @pytest.mark.parametrize(("advice", "changes"), TOO_LARGE)
-def test_sizes_that_cannot_fit_are_refused_before_they_are_allocated(advice, changes, tmp_path, monkeypatch):
+def test_sizes_that_cannot_fit_are_refused_before_they_are_allocated(
+    advice, changes, tmp_path, monkeypatch
+):
     monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 2**18}.get)  # 1 GiB
     assert loaded(tmp_path, TEXT)
     set_params(tmp_path, changes)
@@ -209,7 +244,9 @@ def test_sizes_that_cannot_fit_are_refused_before_they_are_allocated(advice, cha
     message = refusal(tmp_path, (tmp_path / "params.yaml").read_text())
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    asked = re.fullmatch(r"params.yaml asks for about ([\d,.]+) GiB of memory; this machine has 1.0: (.*)", message)
+    asked = re.fullmatch(
+        r"params.yaml asks for about ([\d,.]+) GiB of memory; this machine has 1.0: (.*)", message
+    )
     assert asked[2] == advice
     assert float(asked[1].replace(",", "")) > 1
     assert peak < 10_000_000
@@ -224,9 +261,15 @@ def test_the_memory_of_a_container_is_the_limit(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", SIZES)
-def test_the_estimate_of_memory_is_above_what_training_takes_and_not_far(name, tmp_path, monkeypatch):
+def test_the_estimate_of_memory_is_above_what_training_takes_and_not_far(
+    name, tmp_path, monkeypatch
+):
     (tmp_path / "params.yaml").write_text(TEXT)
-    changes = {"generate.points_per_class": 3000, "plot.grid": 10, **for_every_model(units=1, iterations=2)}
+    changes = {
+        "generate.points_per_class": 3000,
+        "plot.grid": 10,
+        **for_every_model(units=1, iterations=2),
+    }
     set_params(tmp_path, {**changes, **dict.fromkeys(SIZES[name], 40)})
     hidden = 40 * (32 if len(SIZES[name]) == 1 else 160 * len(SIZES[name]))
     estimate = 3000 * CLASSES * (400 + 80 * CLASSES + hidden)
@@ -248,7 +291,9 @@ def test_a_script_ends_with_exit_code_1_and_writes_nothing(tmp_path):
     before = sorted(tmp_path.rglob("*"))
     for script in (["generate.py"], ["train.py", "mlp"]):
         done = subprocess.run(
-            [sys.executable, "-B", tmp_path / "src" / script[0], *script[1:]], capture_output=True, text=True
+            [sys.executable, "-B", tmp_path / "src" / script[0], *script[1:]],
+            capture_output=True,
+            text=True,
         )
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr == (

@@ -27,7 +27,11 @@ LINES = re.sub(r" *#.*", "", (ROOT / "params.yaml").read_text()).strip().splitli
 
 def profile(cases):
     return settings(
-        max_examples=cases, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+        max_examples=cases,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
     )
 
 
@@ -59,8 +63,13 @@ OF_DATA = {
 }
 valid = st.fixed_dictionaries(
     {
-        "generate": st.fixed_dictionaries({key: OF_DATA[key] for key in Generate.__struct_fields__}),
-        **{f"train_{name}": training(**dict.fromkeys(widths(name), st.integers(1, 10))) for name in MODELS},
+        "generate": st.fixed_dictionaries(
+            {key: OF_DATA[key] for key in Generate.__struct_fields__}
+        ),
+        **{
+            f"train_{name}": training(**dict.fromkeys(widths(name), st.integers(1, 10)))
+            for name in MODELS
+        },
         "evaluate": st.fixed_dictionaries({"seed": seeds, "points_per_class": st.integers(2, 5)}),
         "plot": st.fixed_dictionaries({"grid": st.integers(10, 2000), "dpi": st.integers(50, 600)}),
     }
@@ -88,14 +97,19 @@ def run(content, root):
             with mock.patch.object(paths, "ROOT", root):
                 curve = train_model(name, section, root)
         except UserError as error:
-            assert re.match(rf"the training of {name} diverged: the loss is not finite at iteration \d+", str(error))
+            assert re.match(
+                rf"the training of {name} diverged: the loss is not finite at iteration \d+",
+                str(error),
+            )
             assert not (root / paths.weights(name)).exists()
             assert (root / f"diverged/{name}_workspace.csv").exists()
             continue
         assert read_curve(root / paths.curve(name)).tolist() == [list(row) for row in curve]
         assert curve[-1][0] == section.iterations
         weights = read_weights(root / paths.weights(name), name, params.generate.classes)
-        assert len(read_snapshots(root / paths.snapshots(name), name, params.generate.classes)) == 57
+        assert (
+            len(read_snapshots(root / paths.snapshots(name), name, params.generate.classes)) == 57
+        )
         probabilities = softmax(model.forward(weights, X)[0])
         assert (probabilities >= 0).all()
         np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-14)
@@ -130,7 +144,9 @@ def check_gradient(model, weights, X, y, section):
 
 JUNK = """!!int|!!float|!!bool|!!binary|!!timestamp|!!set|!!omap|!!map|!!null|!!python/object:os.system|<<: |=|? |- |: |
     |[|]|{|}|&a |*a||\\n|>\\n|%|@|`|\t|"|'|\\|.nan|-.inf|~|#|---\\n|...\\n|\0|\x85|\u2028|é|\ud800|\r|1e5|1_|0x|0o9|
-    |2001-13-45|true|null|null: 1|  |\\n|\\n  zzz: 1\\n|\\nzzz:\\n|999999999999999999999|-1|0.5""".split("|")
+    |2001-13-45|true|null|null: 1|  |\\n|\\n  zzz: 1\\n|\\nzzz:\\n|999999999999999999999|-1|0.5""".split(
+    "|"
+)
 JUNK = [piece.strip("\n").replace("\\n", "\n") for piece in JUNK]
 spots = st.integers(0, 10_000)
 inserted = st.tuples(spots, st.integers(0, 6), st.sampled_from(JUNK) | st.text(max_size=8))
@@ -191,7 +207,9 @@ def is_accepted_or_refused_in_plain_words(changes):
             params = load_params(Path(folder))
         except UserError as error:
             message = str(error)
-            assert message.startswith("params.yaml") and len(message) <= 300 and message.isprintable(), message
+            assert (
+                message.startswith("params.yaml") and len(message) <= 300 and message.isprintable()
+            ), message
             return
         assert type(params) is Params
         # What was accepted is within the ranges: checked by msgspec once more, as a whole.

@@ -18,7 +18,10 @@ from ruamel.yaml import YAML
 from runs import AFTER, DURING, TRAIN, all_complete, free_port, hashes, md5, mlflow_server, outputs
 
 pytestmark = pytest.mark.slow
-REBUILT = ["report", "track"]  # never restored from DVC's run cache: they have an output outside the cache
+REBUILT = [
+    "report",
+    "track",
+]  # never restored from DVC's run cache: they have an output outside the cache
 
 
 def store(checkout):
@@ -62,8 +65,12 @@ def assert_lineage(checkout):
             **stages[f"train@{model}"]["params"]["params.yaml"],
         }
         params = {f"data.{key}": value for key, value in sections["generate"].items()}
-        params |= {f"test.{key}": value for key, value in sections["evaluate"].items()} | sections[f"train_{model}"]
-        assert {key: float(value) for key, value in run.data.params.items() if key != "model"} == params
+        params |= {f"test.{key}": value for key, value in sections["evaluate"].items()} | sections[
+            f"train_{model}"
+        ]
+        assert {
+            key: float(value) for key, value in run.data.params.items() if key != "model"
+        } == params
         assert run.data.tags["mlflow.source.git.commit"] == commit
         assert run.data.tags["git.dirty"] == "false"
 
@@ -72,7 +79,10 @@ def found_by_name(uri, name):
     """Models of the runs that the filter of the README finds for an experiment's name."""
     client = MlflowClient(uri, uri)
     number = client.get_experiment_by_name("spirals").experiment_id
-    return {run.data.params["model"] for run in client.search_runs([number], f"tags.`dvc.experiments` LIKE '%{name}%'")}
+    return {
+        run.data.params["model"]
+        for run in client.search_runs([number], f"tags.`dvc.experiments` LIKE '%{name}%'")
+    }
 
 
 def test_one_run_more_for_each_new_result_and_none_for_an_old_one(ran):
@@ -88,7 +98,12 @@ def test_one_run_more_for_each_new_result_and_none_for_an_old_one(ran):
 
     # A parameter changed, run, changed back, run; it is one of the net's, so the linear result is an old one.
     ran.set_params({"train_mlp.hidden_units": 9})
-    assert run_stages(ran.run("dvc", "repro")) == ["train@mlp", "evaluate@mlp", "plot@mlp", *REBUILT]
+    assert run_stages(ran.run("dvc", "repro")) == [
+        "train@mlp",
+        "evaluate@mlp",
+        "plot@mlp",
+        *REBUILT,
+    ]
     second = ids(ran)
     assert second["linear"] == first["linear"] and len(second["mlp"]) == 2
     (changed,) = second["mlp"] - first["mlp"]
@@ -119,14 +134,18 @@ def test_one_run_more_for_each_new_result_and_none_for_an_old_one(ran):
     assert md5(files / "reports/models/linear/boundary.png") == md5(pictures / "boundary.png")
     frames = {md5(frame) for frame in (pictures / "frames").iterdir()}
     assert {md5(image) for image in (files / "images").glob(f"{DURING}*.png")} == frames
-    assert {md5(image) for image in (files / "images").glob(f"{AFTER}*.png")} == {md5(pictures / "boundary.png")}
+    assert {md5(image) for image in (files / "images").glob(f"{AFTER}*.png")} == {
+        md5(pictures / "boundary.png")
+    }
 
     # The store deleted: the database only, which `make` notices, and all of it.
     (ran.root / "mlflow.db").unlink()
     assert run_stages(ran.run("dvc", "repro")) == []
     ran.run("python", "tools/verify.py")
     assert run_stages(ran.run("dvc", "repro")) == ["track"]
-    rebuilt = store(ran).replace("/mlflow.db", "/./mlflow.db")  # MLflow, here, still has the old file open
+    rebuilt = store(ran).replace(
+        "/mlflow.db", "/./mlflow.db"
+    )  # MLflow, here, still has the old file open
     assert sorted(run.data.params["model"] for run in all_complete(rebuilt)) == ["linear", "mlp"]
     (ran.root / "mlflow.db").unlink()
     shutil.rmtree(ran.root / "mlruns")
@@ -139,14 +158,28 @@ def test_queued_and_temporary_experiments_publish_to_the_store_of_the_main_check
     widths = [3, 4, 5, 6, 7]
     # DVC fails now and then if workers put one stage into its cache at once.
     checkout.run("dvc", "repro", "evaluate@linear", "plot@linear")
-    checkout.run("dvc", "exp", "run", "--queue", "--set-param", f"train_mlp.hidden_units={','.join(map(str, widths))}")
+    checkout.run(
+        "dvc",
+        "exp",
+        "run",
+        "--queue",
+        "--set-param",
+        f"train_mlp.hidden_units={','.join(map(str, widths))}",
+    )
     checkout.run("dvc", "exp", "run", "--run-all", "--jobs", "4")
-    checkout.run("dvc", "exp", "run", "--temp", "--name", "apart", "--set-param", "train_mlp.hidden_units=12")
+    checkout.run(
+        "dvc", "exp", "run", "--temp", "--name", "apart", "--set-param", "train_mlp.hidden_units=12"
+    )
     names = experiments(checkout)
     assert len(names) == 6 and all(names.values())
-    used = [data["params"]["params.yaml"]["data"]["train_mlp"]["hidden_units"] for data in names.values()]
+    used = [
+        data["params"]["params.yaml"]["data"]["train_mlp"]["hidden_units"]
+        for data in names.values()
+    ]
     assert sorted(used) == [*widths, 12]
-    metrics = [data["metrics"]["reports/models/mlp/metrics.json"]["data"]["mlp"] for data in names.values()]
+    metrics = [
+        data["metrics"]["reports/models/mlp/metrics.json"]["data"]["mlp"] for data in names.values()
+    ]
     losses = {measured["train_loss"] for measured in metrics}
     assert len(losses) == 6
     assert {model: len(runs) for model, runs in ids(checkout).items()} == {"linear": 1, "mlp": 6}
@@ -200,7 +233,9 @@ def test_what_the_bridge_prints_and_how_little_it_imports(checkout):
     assert re.fullmatch(rf"mlp +published +{server}/[0-9a-f]{{32}}{page}", mlp)
     assert charts.endswith(f" {server}?workflowType=machine_learning&compareRunsMode=CHART")
     look = "import runpy, sys; runpy.run_path('src/bridge', run_name='__main__')"
-    again = checkout.run("python", "-c", look + "; sys.exit({'mlflow', 'numpy', 'dvc'} & {*sys.modules} or None)")
+    again = checkout.run(
+        "python", "-c", look + "; sys.exit({'mlflow', 'numpy', 'dvc'} & {*sys.modules} or None)"
+    )
     assert (again.stdout, again.stderr) == (done.stdout.replace("published", "was there"), "")
     # Another experiment of MLflow, and a database that is deleted, have their own runs.
     other = checkout.run("python", "src/bridge", MLFLOW_EXPERIMENT_NAME="other")
@@ -213,16 +248,24 @@ def test_what_the_bridge_prints_and_how_little_it_imports(checkout):
 def test_only_what_the_stages_wrote_with_these_parameters_is_published(ran):
     before = ids(ran)
     ran.set_params({"train_mlp.learning_rate": 0.5})
-    for command in (["python", "src/bridge"], ["dvc", "repro", "--force", "--single-item", "track"]):
+    for command in (
+        ["python", "src/bridge"],
+        ["dvc", "repro", "--force", "--single-item", "track"],
+    ):
         done = ran.run(*command, check=False)
         assert done.returncode != 0
-        assert "params.yaml: train_mlp.learning_rate is 0.5, but the results were made with 1.0: run" in done.stderr
+        assert (
+            "params.yaml: train_mlp.learning_rate is 0.5, but the results were made with 1.0: run"
+            in done.stderr
+        )
     # Made of results of these parameters and of others.
     for stage in ("train@mlp", "evaluate@mlp"):
         ran.run("dvc", "repro", stage)
         done = ran.run("python", "src/bridge", check=False)
         assert done.returncode == 1
-        assert re.fullmatch(r"error: data/\S+ is newer than what was made from it: run dvc repro\n", done.stderr)
+        assert re.fullmatch(
+            r"error: data/\S+ is newer than what was made from it: run dvc repro\n", done.stderr
+        )
     assert ids(ran) == before
     # A stage that has no outputs, one whose output is not shown, and parameters that are named one by one.
     yaml = YAML()
@@ -232,9 +275,15 @@ def test_only_what_the_stages_wrote_with_these_parameters_is_published(ran):
     for model in before:
         text = json.dumps(train).replace("${item}", model)
         stages[f"train_{model}"] = json.loads(text)
-    stages["train_mlp"]["params"] = [f"train_mlp.{key}" for key in (TRAIN | {"hidden_units"}) - {"seed"}]
+    stages["train_mlp"]["params"] = [
+        f"train_mlp.{key}" for key in (TRAIN | {"hidden_units"}) - {"seed"}
+    ]
     stages["train_mlp"]["deps"].append("data/prepared")
-    stages["prepare"] = {"cmd": "echo done > data/prepared", "params": ["train_mlp.seed"], "outs": ["data/prepared"]}
+    stages["prepare"] = {
+        "cmd": "echo done > data/prepared",
+        "params": ["train_mlp.seed"],
+        "outs": ["data/prepared"],
+    }
     stages["notify"] = {"cmd": "echo done", "deps": ["reports/metrics.json"]}
     for name in ("evaluate", "plot"):
         stages[name]["foreach"] = [*before]
@@ -246,7 +295,9 @@ def test_only_what_the_stages_wrote_with_these_parameters_is_published(ran):
     for key, given, used in [("train_mlp.learning_rate", 0.25, 0.5), ("train_mlp.seed", 5, 0)]:
         ran.set_params({key: given})
         done = ran.run("python", "src/bridge", check=False)
-        assert f"{key} is {given}, but the results were made with {used}: run dvc repro" in done.stderr
+        assert (
+            f"{key} is {given}, but the results were made with {used}: run dvc repro" in done.stderr
+        )
         ran.set_params({key: used})
     ran.run("git", "checkout", "--quiet", ".")
     (ran.root / "data/prepared").unlink()  # which no stage writes now
@@ -259,7 +310,11 @@ def test_only_what_the_stages_wrote_with_these_parameters_is_published(ran):
     data, reports = ran.root / "data", ran.root / "reports/models"
     last = reports / "mlp/frames/100.png"
     for path, name, content in [
-        (data / "mlp/weights.json", "data/mlp/weights.json", (data / "mlp/weights.json").read_bytes()[:500]),
+        (
+            data / "mlp/weights.json",
+            "data/mlp/weights.json",
+            (data / "mlp/weights.json").read_bytes()[:500],
+        ),
         (data / "linear/curve.csv", "data/linear/curve.csv", b""),
         (reports / "mlp/boundary.png", "reports/models/mlp/boundary.png", b"no picture"),
         (last, "reports/models/mlp/frames", b"no picture"),
@@ -273,7 +328,10 @@ def test_only_what_the_stages_wrote_with_these_parameters_is_published(ran):
         done = ran.run("python", "src/bridge", check=False)
         spoiled = f"{written[name][:2]}/{written[name][2:]}"
         told = f"error: {name} is not what its stage wrote (dvc.lock): run dvc repro. If it says so again, the object"
-        assert (done.returncode, done.stderr) == (1, f"{told} {spoiled} of DVC's cache is spoiled: delete it\n")
+        assert (done.returncode, done.stderr) == (
+            1,
+            f"{told} {spoiled} of DVC's cache is spoiled: delete it\n",
+        )
         assert not (ran.root / "mlflow.db").exists()
         path.unlink(missing_ok=True)
         if good is not None:
@@ -312,7 +370,9 @@ def test_a_server_that_is_down_or_refuses_loses_nothing(checkout, tmp_path):
         begin = time.monotonic()
         uri = f"http://{secret}127.0.0.1:{port}?token=s3cret"
         done = checkout.run("python", "src/bridge", check=False, MLFLOW_TRACKING_URI=uri)
-        assert time.monotonic() - begin < 60  # seconds; about 3 of an unburdened machine, minutes without our settings
+        assert (
+            time.monotonic() - begin < 60
+        )  # seconds; about 3 of an unburdened machine, minutes without our settings
         printed += done.stdout + done.stderr
         assert (done.returncode, done.stdout) == (1, "")
         problem, comfort = done.stderr.splitlines()
@@ -320,7 +380,9 @@ def test_a_server_that_is_down_or_refuses_loses_nothing(checkout, tmp_path):
         assert comfort == "Nothing that was computed is lost; python src/bridge publishes it."
         return problem
 
-    done = checkout.run("dvc", "repro", check=False, MLFLOW_TRACKING_URI=f"http://{secret}127.0.0.1:{free_port()}")
+    done = checkout.run(
+        "dvc", "repro", check=False, MLFLOW_TRACKING_URI=f"http://{secret}127.0.0.1:{free_port()}"
+    )
     printed += done.stdout + done.stderr
     assert done.returncode != 0 and run_stages(done)[-1] == "track"
     track_to(free_port())
@@ -329,8 +391,12 @@ def test_a_server_that_is_down_or_refuses_loses_nothing(checkout, tmp_path):
         assert "not for you" in track_to(refusing.server_port)
         refusing.shutdown()
     name = f"{250 * 'x'}.db"  # nor can the file be made in a folder that is read-only, but root may
-    done = checkout.run("python", "src/bridge", check=False, MLFLOW_TRACKING_URI=f"sqlite:///{name}")
-    assert "retried" not in done.stderr and done.stderr.startswith("error: cannot publish to sqlite:")
+    done = checkout.run(
+        "python", "src/bridge", check=False, MLFLOW_TRACKING_URI=f"sqlite:///{name}"
+    )
+    assert "retried" not in done.stderr and done.stderr.startswith(
+        "error: cannot publish to sqlite:"
+    )
 
     with mlflow_server(tmp_path) as address:
         environment = {
@@ -340,12 +406,20 @@ def test_a_server_that_is_down_or_refuses_loses_nothing(checkout, tmp_path):
         done = checkout.run("dvc", "repro", **environment)
         printed += done.stdout + done.stderr
         assert run_stages(done) == ["track"]
-        assert len(re.findall("http|View run", done.stdout)) == 3  # a line for each run, and one for the charts
+        assert (
+            len(re.findall("http|View run", done.stdout)) == 3
+        )  # a line for each run, and one for the charts
         assert len(all_complete(address, "team/spirals")) == 2
         assert "up to date" in checkout.run("dvc", "status").stdout
-    assert len(list((tmp_path / "kept").rglob("loss.png"))) == 2  # the server's part, and not of the checkout
+    assert (
+        len(list((tmp_path / "kept").rglob("loss.png"))) == 2
+    )  # the server's part, and not of the checkout
     assert not (checkout.root / "mlflow.db").exists()
-    kept = [file for folder in (tmp_path / "kept", checkout.root / "mlruns") for file in folder.rglob("*")]
+    kept = [
+        file
+        for folder in (tmp_path / "kept", checkout.root / "mlruns")
+        for file in folder.rglob("*")
+    ]
     for file in [*filter(Path.is_file, kept), tmp_path / "server.db"]:
         assert b"s3cret" not in file.read_bytes(), file
     assert "s3cret" not in printed
@@ -363,7 +437,10 @@ def test_the_champion_is_that_of_the_committed_data(ran):
     changes = ("--set-param", "generate.noise=0.1", "--set-param", "train_mlp.iterations=400")
     ran.run("dvc", "exp", "run", "--name", "easy", *changes)
     others = [run for run in all_complete(store(ran)) if run.data.params["data.noise"] == "0.1"]
-    assert max(run.data.metrics["test_accuracy"] for run in others) > before.data.metrics["test_accuracy"]
+    assert (
+        max(run.data.metrics["test_accuracy"] for run in others)
+        > before.data.metrics["test_accuracy"]
+    )
     assert champion().info.run_id == before.info.run_id
     # These data become the committed ones, and another result comes.
     ran.commit("easy data")

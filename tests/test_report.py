@@ -53,10 +53,19 @@ def root(generated, tmp_path, monkeypatch):
         write_json(tmp_path / paths.metrics(name), {name: METRICS[name]})
         train = getattr(load_params(ROOT), f"train_{name}")
         weights = {key: np.ones(shape).tolist() for key, shape in model.sizes(2, 3, train).items()}
-        moments = [{"permille": at, "iteration": at, "accuracy": 0.5, "weights": weights} for at in (0, 1000)]
+        moments = [
+            {"permille": at, "iteration": at, "accuracy": 0.5, "weights": weights}
+            for at in (0, 1000)
+        ]
         write_json(tmp_path / paths.snapshots(name), moments)
-        rows = [(int(r["iteration"]), float(r["loss"]), 0.5) for r in PUBLISHED if r["model"] == name]
-        write_csv(tmp_path / paths.curve(name), paths.CURVE_HEADER, rows or [(0, 1.1, 0.3), (1000, 0.5, 0.9)])
+        rows = [
+            (int(r["iteration"]), float(r["loss"]), 0.5) for r in PUBLISHED if r["model"] == name
+        ]
+        write_csv(
+            tmp_path / paths.curve(name),
+            paths.CURVE_HEADER,
+            rows or [(0, 1.1, 0.3), (1000, 0.5, 0.9)],
+        )
         Image.new("RGB", (9, 1)).save(tmp_path / paths.learning(name))
     (tmp_path / paths.FIGURES).mkdir()
     for number, name in enumerate(["boundaries.png", "confusions.png", "data.png", "losses.png"]):
@@ -87,7 +96,12 @@ def test_published_parameters_have_the_published_numbers_beside_them(root):
     assert "All 30 losses" in text
     titles = {"linear": "Linear softmax classifier", "mlp": "Two-layer net"}
     for said in PUBLISHED:
-        assert [titles[said["model"]], f"{int(said['iteration']):,}", said["loss"], said["loss"]] in rows
+        assert [
+            titles[said["model"]],
+            f"{int(said['iteration']):,}",
+            said["loss"],
+            said["loss"],
+        ] in rows
     assert ["", "iteration", "here", "published"] in rows
     assert "the case study's own parameters" in text
     assert json.loads((root / paths.METRICS).read_text()) == METRICS
@@ -120,13 +134,16 @@ def test_other_data_have_no_published_numbers_and_are_counted(root, monkeypatch)
     """Of another function, or of a class whose parameters are others: no key of params.yaml says it."""
     rows = [(0.1 * k, 0.2, k % 3) for k in range(1501)]
     write_csv(root / paths.DATA, paths.DATA_HEADER, rows)
-    write_csv(root / paths.FRESH, paths.DATA_HEADER, rows)
+    write_csv(root / paths.TEST, paths.DATA_HEADER, rows)
     text = reported(root)
     assert "published" not in text and "losses printed" not in text and "own parameters" not in text
     assert row("Right, of 1,501 fresh points", "52.9%", "98.7%") in tables(text)
     published = read_published(ROOT)
     (_, *found) = next(cells for cells in tables(text) if cells[0] == f"md5.{paths.DATA}")
-    assert found == [md5((root / paths.DATA).read_bytes()).hexdigest(), published["md5"][str(paths.DATA)]]
+    assert found == [
+        md5((root / paths.DATA).read_bytes()).hexdigest(),
+        published["md5"][str(paths.DATA)],
+    ]
     published["generate"]["gone"] = 3
     monkeypatch.setattr("report.read_published", lambda _: published)
     assert ["generate.gone", "–", "3"] in tables(reported(root))
@@ -165,13 +182,17 @@ def test_a_broken_file_of_the_repository_is_named(path, content, reason, tmp_pat
     for name in (paths.REQUIREMENTS, paths.PUBLISHED_PARAMS, paths.PUBLISHED):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
-    assert {*versions(tmp_path)} == {*PACKAGES} and read_published(tmp_path)["losses"]["mlp"][0] == "1.098744"
+    assert {*versions(tmp_path)} == {*PACKAGES} and read_published(tmp_path)["losses"]["mlp"][
+        0
+    ] == "1.098744"
     (tmp_path / path).write_bytes(content)
     with pytest.raises(UserError, match=rf"{path}: .*{reason}.*\. Restore it with git checkout\.$"):
         versions(tmp_path), read_published(tmp_path)
 
 
-@pytest.mark.parametrize("picture", [paths.FIGURES / "boundaries.png", paths.learning([*MODELS][-1])], ids=str)
+@pytest.mark.parametrize(
+    "picture", [paths.FIGURES / "boundaries.png", paths.learning([*MODELS][-1])], ids=str
+)
 def test_a_picture_that_is_cut_off_is_not_shown(picture, root):
     (root / picture).write_bytes((root / picture).read_bytes()[:-1])
     with pytest.raises(UserError, match=rf"{picture}: it is cut off, or is no picture\. Run make"):
@@ -188,7 +209,9 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
-        self.sources += [value for key, value in attributes if key in ("src", "href", "srcset", "data")]
+        self.sources += [
+            value for key, value in attributes if key in ("src", "href", "srcset", "data")
+        ]
 
 
 def test_the_page_holds_everything_and_loads_nothing(root):
@@ -206,7 +229,9 @@ def test_the_page_holds_everything_and_loads_nothing(root):
     assert page.tags.count("script") == 2, "the data, and what draws them"
     assert page.tags.count("table") == len(re.findall(r"^\| --", text, re.MULTILINE)) >= 2
     assert page.tags.count("details") == text.count("<details>") >= 1
-    assert text.startswith(f"# {NAME}: the report\n") and f"<title>{NAME}: the report</title>" in html
+    assert (
+        text.startswith(f"# {NAME}: the report\n") and f"<title>{NAME}: the report</title>" in html
+    )
     assert "width=device-width" in html and "color-scheme: light dark" in html
 
 
@@ -216,12 +241,18 @@ def test_pictures_that_are_too_large_for_the_page_are_named(root):
     report(load_params(root), root)
     page = Page((root / paths.REPORT_PAGE).read_text())
     assert "figures/boundaries.png" in page.sources and page.tags.count("img") == 4
-    assert all(source.startswith("data:") for source in page.sources if source != "figures/boundaries.png")
+    assert all(
+        source.startswith("data:") for source in page.sources if source != "figures/boundaries.png"
+    )
 
 
 def test_a_training_that_ended_worse_than_it_began_is_said(root):
     assert "worse" not in reported(root)
-    write_csv(root / paths.curve("mlp"), paths.CURVE_HEADER, [(0, 1.1, 0.3), (10, 0.5, 0.6), (20, 37.5, 0.3)])
+    write_csv(
+        root / paths.curve("mlp"),
+        paths.CURVE_HEADER,
+        [(0, 1.1, 0.3), (10, 0.5, 0.6), (20, 37.5, 0.3)],
+    )
     text = reported(root)
     told = "**Two-layer net: the training ended worse than it began.** The loss was 1.1 before it and 37.5 after 20"
     assert told in text
@@ -232,7 +263,9 @@ def test_the_page_does_not_name_itself_and_begins_with_the_training(root):
     assert "reports/report.html" in reported(root)
     html = (root / paths.REPORT_PAGE).read_text()
     assert "report.html" not in html
-    places = [html.index(part) for part in ("<h1>", 'id="explorer"', "<noscript><p><img", "<table>")]
+    places = [
+        html.index(part) for part in ("<h1>", 'id="explorer"', "<noscript><p><img", "<table>")
+    ]
     assert places == sorted(places) and "data:image/gif" in html[places[2] : places[3]]
 
 
@@ -254,7 +287,9 @@ def test_versions_are_those_of_the_lock(root):
 
 def test_the_parameters_are_those_that_a_frozen_stage_was_run_with(params, tmp_path):
     assert used_params(params, tmp_path) == params
-    used = "stages: {generate: {params: {params.yaml: {generate: {noise: 0.5}, evaluate: {seed: 7}}}}}"
+    used = (
+        "stages: {generate: {params: {params.yaml: {generate: {noise: 0.5}, evaluate: {seed: 7}}}}}"
+    )
     (tmp_path / "dvc.lock").write_text(used)
     ours = used_params(params, tmp_path)
     assert (ours.generate.noise, ours.evaluate.seed) == (0.5, 7)
@@ -275,7 +310,9 @@ def test_the_parameters_are_those_that_a_frozen_stage_was_run_with(params, tmp_p
 )
 def test_a_broken_lock_is_told_plainly(text, params, tmp_path):
     (tmp_path / "dvc.lock").write_text(text)
-    with pytest.raises(UserError, match=r"cannot use .*dvc\.lock: .*\. Delete it and run dvc repro\."):
+    with pytest.raises(
+        UserError, match=r"cannot use .*dvc\.lock: .*\. Delete it and run dvc repro\."
+    ):
         used_params(params, tmp_path)
 
 
@@ -286,7 +323,10 @@ def test_a_broken_lock_is_told_plainly(text, params, tmp_path):
         ("data/mlp/notes/a.txt", "data/mlp/notes"),
         ("data/notes.txt", "data/notes.txt"),
         ("reports/models/old/frames/000.png", "reports/models/old"),
-        ("reports/models/mlp/frames/more.png", None),  # in what a stage writes: that is for DVC to see
+        (
+            "reports/models/mlp/frames/more.png",
+            None,
+        ),  # in what a stage writes: that is for DVC to see
         ("data/mlp/.DS_Store", None),
         ("data/__pycache__/a.pyc", None),
     ],

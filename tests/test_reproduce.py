@@ -22,7 +22,9 @@ def test_reproduce_compares_a_rebuild_with_the_committed_lock(ran):
     settings = {"MLFLOW_TRACKING_URI": "sqlite:////nowhere/mlflow.db", "DVC_ROOT": "/nowhere"}
     lines = ran.run("python", "tools/reproduce.py", **settings).stdout.splitlines()
     assert sorted(lines[1:-1]) == sorted(f"same     {path}" for path in outputs)
-    assert lines[-1].startswith(f"This machine reproduces the published result: all {len(outputs)} outputs are")
+    assert lines[-1].startswith(
+        f"This machine reproduces the published result: all {len(outputs)} outputs are"
+    )
     ran.run("git", "checkout", "--quiet", "src/train.py")
 
     # A wrong hash, and a result that somebody has polished, with its hash.
@@ -41,7 +43,10 @@ def test_reproduce_compares_a_rebuild_with_the_committed_lock(ran):
     assert [line for line in lines if line.startswith("DIFFERS")] == [
         f"DIFFERS  {path}: {md5} in dvc.lock, {committed[path]} here" for path, md5 in wrong.items()
     ]
-    assert f"2 of {len(outputs)} outputs differ, the first is data/mlp/snapshots.json (stage train@mlp)" in lines[-1]
+    assert (
+        f"2 of {len(outputs)} outputs differ, the first is data/mlp/snapshots.json (stage train@mlp)"
+        in lines[-1]
+    )
     assert ran.run("git", "status", "--porcelain").stdout == ""
 
 

@@ -23,7 +23,15 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Every kernel in NumPy's wheels that differs from the others; a CPU without its instructions cannot run it.
 KERNELS = {
-    "x86_64": ["Prescott", "Nehalem", "Sandybridge", "Haswell", "SkylakeX", "Cooperlake", "SapphireRapids"],
+    "x86_64": [
+        "Prescott",
+        "Nehalem",
+        "Sandybridge",
+        "Haswell",
+        "SkylakeX",
+        "Cooperlake",
+        "SapphireRapids",
+    ],
     "aarch64": ["ARMV8", "CORTEXA53", "NEOVERSEN1", "NEOVERSEV1", "NEOVERSEN2"],
 }
 SHORTER = {**for_every_model(units=40, iterations=1000), "plot.grid": 60, "plot.dpi": 60}
@@ -37,9 +45,17 @@ print(*(name for name in core.__cpu_dispatch__ if core.__cpu_features__[name]))
 
 def python(*arguments, **settings):
     """Runs Python with just these of the settings that NumPy and OpenBLAS heed."""
-    ours = {key: value for key, value in os.environ.items() if not key.startswith(("OPENBLAS_", "OMP_", "NPY_"))}
+    ours = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("OPENBLAS_", "OMP_", "NPY_"))
+    }
     return subprocess.run(
-        [sys.executable, *map(str, arguments)], env={**ours, **settings}, capture_output=True, text=True, timeout=1200
+        [sys.executable, *map(str, arguments)],
+        env={**ours, **settings},
+        capture_output=True,
+        text=True,
+        timeout=1200,
     )
 
 
@@ -66,14 +82,18 @@ def test_kernels_threads_and_simd_change_nothing(tmp_path):
     for number, setting in enumerate(settings):
         hashes, control = run_stages(tmp_path / str(number), *SHORTER, **setting)
         made = {"data/spirals.csv", "reports/metrics.json", "reports/figures/losses.png"}
-        made |= {str(path) for name in MODELS for path in (paths.weights(name), paths.learning(name))}
+        made |= {
+            str(path) for name in MODELS for path in (paths.weights(name), paths.learning(name))
+        }
         assert made <= set(hashes)
         if number == 0:
             first = hashes
         assert {name for name in first if hashes.get(name) != first[name]} == set(), setting
         plain.add(control)
     if platform.machine() == "x86_64":
-        assert len(plain) >= 3  # the settings do reach NumPy: its own products and exponentials differ
+        assert (
+            len(plain) >= 3
+        )  # the settings do reach NumPy: its own products and exponentials differ
 
 
 def test_full_run_gives_the_committed_hashes(tmp_path):
@@ -84,14 +104,25 @@ def test_full_run_gives_the_committed_hashes(tmp_path):
     setting["PYTHONPATH"] = str(tmp_path / "without")
     hashes, _ = run_stages(tmp_path / "made", OPENBLAS_NUM_THREADS="1", **setting, **without_simd())
     stages = YAML(typ="safe").load(ROOT / "dvc.lock")["stages"]
-    outputs = {out["path"]: out["md5"] for name in stages if name != "track" for out in stages[name]["outs"]}
+    outputs = {
+        out["path"]: out["md5"]
+        for name in stages
+        if name != "track"
+        for out in stages[name]["outs"]
+    }
     assert len(outputs) >= 15
     ours = {}
     for path, committed in outputs.items():
         if committed.endswith(".dir"):
             # DVC's hash of a folder: that of the JSON list of its files and their hashes
-            files = {name.removeprefix(f"{path}/"): md5 for name, md5 in hashes.items() if name.startswith(f"{path}/")}
-            listing = json.dumps([{"md5": md5, "relpath": name} for name, md5 in sorted(files.items())])
+            files = {
+                name.removeprefix(f"{path}/"): md5
+                for name, md5 in hashes.items()
+                if name.startswith(f"{path}/")
+            }
+            listing = json.dumps(
+                [{"md5": md5, "relpath": name} for name, md5 in sorted(files.items())]
+            )
             ours[path] = hashlib.md5(listing.encode(), usedforsecurity=False).hexdigest() + ".dir"
         else:
             ours[path] = hashes.get(path)

@@ -5,11 +5,21 @@ from pathlib import Path
 
 import pytest
 
-from bridge.store import without_secrets
+from bridge.store import redact_address
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
-MODULES = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "yaml", "tarfile", "zipfile"}
+MODULES = {
+    "pickle",
+    "cloudpickle",
+    "dill",
+    "joblib",
+    "marshal",
+    "shelve",
+    "yaml",
+    "tarfile",
+    "zipfile",
+}
 CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "np.load", "numpy.load"}
 
 
@@ -18,14 +28,21 @@ def dangers(source):
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.split(".")[0] in MODULES)
-        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in MODULES:
+        elif (
+            isinstance(node, ast.ImportFrom)
+            and node.module
+            and node.module.split(".")[0] in MODULES
+        ):
             yield node.module
         elif isinstance(node, ast.Call):
             name = ast.unparse(node.func)
             if name in CALLS or name.endswith((".read_pickle", ".to_pickle")):
                 yield name
             settings = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
-            if settings.get("shell", "False") != "False" or settings.get("allow_pickle", "False") != "False":
+            if (
+                settings.get("shell", "False") != "False"
+                or settings.get("allow_pickle", "False") != "False"
+            ):
                 yield f"{name} with shell or pickle"
             if name == "YAML" and settings.get("typ") != "'safe'":
                 yield "YAML that is not safe"
@@ -68,4 +85,4 @@ def test_the_check_sees_it(source):
     ],
 )
 def test_an_address_is_shown_without_its_secrets(address, shown):
-    assert without_secrets(address) == shown
+    assert redact_address(address) == shown

@@ -79,10 +79,24 @@ HERE = "{here}"  # in a value or a path: the folder of the row, where it is run
 
 def font_list(fonts):
     """Matplotlib's list of the fonts that are installed, as it lies in the user's cache."""
-    entry = {"style": "normal", "variant": "normal", "weight": 400, "stretch": "normal", "size": "scalable"}
-    listed = [{**entry, "__class__": "FontEntry", "name": name, "fname": file} for name, file in fonts.items()]
-    default = {"_FontManager__default_weight": "normal", "defaultFamily": {"ttf": "DejaVu Sans", "afm": "Helvetica"}}
-    return json.dumps({**default, "_version": 390, "__class__": "FontManager", "ttflist": listed, "afmlist": []})
+    entry = {
+        "style": "normal",
+        "variant": "normal",
+        "weight": 400,
+        "stretch": "normal",
+        "size": "scalable",
+    }
+    listed = [
+        {**entry, "__class__": "FontEntry", "name": name, "fname": file}
+        for name, file in fonts.items()
+    ]
+    default = {
+        "_FontManager__default_weight": "normal",
+        "defaultFamily": {"ttf": "DejaVu Sans", "afm": "Helvetica"},
+    }
+    return json.dumps(
+        {**default, "_version": 390, "__class__": "FontManager", "ttflist": listed, "afmlist": []}
+    )
 
 
 # What a row sets: variables, and files by path. First what changes how figures look, then all others.
@@ -95,7 +109,10 @@ LOOKS = {
     "XDG_CONFIG_HOME": ({"XDG_CONFIG_HOME": HERE}, {"matplotlib/matplotlibrc": MATPLOTLIBRC}),
     "~/.config": ({"HOME": HERE}, {".config/matplotlib/matplotlibrc": MATPLOTLIBRC}),
     "usetex": ({"MATPLOTLIBRC": f"{HERE}/mine"}, {"mine": USETEX}),
-    "styles": ({"MPLCONFIGDIR": HERE}, {"stylelib/mine.mplstyle": b"\xff", "stylelib/classic.mplstyle": MATPLOTLIBRC}),
+    "styles": (
+        {"MPLCONFIGDIR": HERE},
+        {"stylelib/mine.mplstyle": b"\xff", "stylelib/classic.mplstyle": MATPLOTLIBRC},
+    ),
     "MPLBACKEND of a notebook": ({"MPLBACKEND": "module://matplotlib_inline.backend_inline"}, {}),
     "MPLBACKEND with a window": ({"MPLBACKEND": "tkagg"}, {}),
     "MPLBACKEND that is none": ({"MPLBACKEND": "nonsense"}, {}),
@@ -104,22 +121,43 @@ LOOKS = {
         {"matplotlib/fontlist-v390.json": font_list({"DejaVu Sans": "fonts/ttf/cmb10.ttf"})},
     ),
     "no fonts": ({"XDG_CACHE_HOME": HERE}, {"matplotlib/fontlist-v390.json": font_list({})}),
-    "a list of fonts cut off": ({"XDG_CACHE_HOME": HERE}, {"matplotlib/fontlist-v390.json": '{"ttfl'}),
+    "a list of fonts cut off": (
+        {"XDG_CACHE_HOME": HERE},
+        {"matplotlib/fontlist-v390.json": '{"ttfl'},
+    ),
     "FREETYPE_PROPERTIES": ({"FREETYPE_PROPERTIES": "truetype:interpreter-version=35"}, {}),
 }
 OTHERS = {
     "Pillow's blocks": ({"PILLOW_BLOCK_SIZE": "4096", "PILLOW_ALIGNMENT": "64"}, {}),
     "SOURCE_DATE_EPOCH": ({"SOURCE_DATE_EPOCH": "0"}, {}),
     "NumPy's SIMD": ({"NPY_DISABLE_CPU_FEATURES": "AVX2 FMA3 AVX512F X86_V3 X86_V4 ASIMDHP"}, {}),
-    "OpenBLAS": ({"OPENBLAS_CORETYPE": "Nehalem", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}, {}),
+    "OpenBLAS": (
+        {"OPENBLAS_CORETYPE": "Nehalem", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+        {},
+    ),
     "memory that is not zero": ({"MALLOC_PERTURB_": "165"}, {}),
-    "glibc without AVX and FMA": ({"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2_Usable,-AVX2,-FMA_Usable,-FMA"}, {}),
+    "glibc without AVX and FMA": (
+        {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2_Usable,-AVX2,-FMA_Usable,-FMA"},
+        {},
+    ),
     "PYTHONSAFEPATH": ({"PYTHONSAFEPATH": "1"}, {}),
-    "PYTHONPATH": ({"PYTHONPATH": HERE}, {f"{name}.py": "raise SystemExit(name)" for name in ("numpy", "pipeline")}),
+    "PYTHONPATH": (
+        {"PYTHONPATH": HERE},
+        {f"{name}.py": "raise SystemExit(name)" for name in ("numpy", "pipeline")},
+    ),
     "PYTHONHOME": ({"PYTHONHOME": "/nowhere"}, {}),
-    "PYTHONWARNINGS": ({"PYTHONWARNINGS": "error", "PYTHONDEVMODE": "1", "PYTHONMALLOC": "debug"}, {}),
-    "PYTHONOPTIMIZE": ({"PYTHONOPTIMIZE": "2", "PYTHONHASHSEED": "7", "PYTHONINTMAXSTRDIGITS": "640"}, {}),
-    "ASCII": ({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}, {}),
+    "PYTHONWARNINGS": (
+        {"PYTHONWARNINGS": "error", "PYTHONDEVMODE": "1", "PYTHONMALLOC": "debug"},
+        {},
+    ),
+    "PYTHONOPTIMIZE": (
+        {"PYTHONOPTIMIZE": "2", "PYTHONHASHSEED": "7", "PYTHONINTMAXSTRDIGITS": "640"},
+        {},
+    ),
+    "ASCII": (
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"},
+        {},
+    ),
     "locale and time zone": ({"LC_ALL": "C", "LANGUAGE": "de", "TZ": "Asia/Kathmandu"}, {}),
     "umask": ({"umask": "0o077"}, {}),
 }
@@ -149,7 +187,9 @@ def write_files(folder, files):
 
 def stages(home, folder, **variables):
     """What the stages wrote, as lines of a hash and a name (without the line of NumPy's own), or what they said."""
-    done = run(["-E", ROOT / "tools/run_stages.py", folder / "made", *SMALLEST], home, folder, **variables)
+    done = run(
+        ["-E", ROOT / "tools/run_stages.py", folder / "made", *SMALLEST], home, folder, **variables
+    )
     if done.returncode or done.stderr:
         return f"exit code {done.returncode}: {done.stderr[-500:]}"
     return [line for line in done.stdout.splitlines() if not line.endswith("plain NumPy")]
@@ -183,7 +223,9 @@ def test_settings_change_nothing(tmp_path):
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         made = pool.map(partial(trial, stages), pairs)
         by_itself = pool.map(partial(trial, control), [[name] for name in SETTINGS])
-        assert [(names, found) for names, found in zip(pairs, made, strict=True) if found != ordinary] == []
+        assert [
+            (names, found) for names, found in zip(pairs, made, strict=True) if found != ordinary
+        ] == []
         reached = {name for name, found in zip(SETTINGS, by_itself, strict=True) if found != usual}
     # The settings do reach the libraries, where nothing is done about it.
     assert SETTINGS.keys() - reached == ITSELF
@@ -193,7 +235,11 @@ def test_matplotlib_comes_from_one_place():
     """Else it is imported with the settings of its user."""
     for path in [*(ROOT / "src").rglob("*.py"), *(ROOT / "tools").rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else getattr(node, "names", [])
+            names = (
+                [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else getattr(node, "names", [])
+            )
             imported = {str(getattr(name, "name", name)).partition(".")[0] for name in names}
             assert "matplotlib" not in imported or path.parent.name == "pictures", path
 
@@ -257,7 +303,14 @@ def test_a_users_settings_reach_no_test(tmp_path):
         },
     )
     (tmp_path / "hooks/pre-commit").chmod(0o755)
-    theirs = ["DVC_EXP_NAME", "GIT_DIR", "MLFLOW_RUN_ID", "MPLBACKEND", "NUMBA_DISABLE_JIT", "PYTHONOPTIMIZE"]
+    theirs = [
+        "DVC_EXP_NAME",
+        "GIT_DIR",
+        "MLFLOW_RUN_ID",
+        "MPLBACKEND",
+        "NUMBA_DISABLE_JIT",
+        "PYTHONOPTIMIZE",
+    ]
     given = dict.fromkeys(theirs, "1")
     paths = os.pathsep.join(str(ROOT / name) for name in ("src", "tests", "tools/sweep"))
     done = run(["-c", CHECKOUT], tmp_path, tmp_path, PYTHONPATH=paths, **given)

@@ -30,22 +30,27 @@ MISSING = "0123456789abcdef" * 2  # the id of no run
     ],
 )
 @pytest.mark.parametrize("below", ["", ".dvc/tmp/exps/one"])
-def test_a_store_is_where_the_variable_says_and_below_the_main_checkout(given, uri, file, below, tmp_path, monkeypatch):
+def test_a_store_is_where_the_variable_says_and_below_the_main_checkout(
+    given, uri, file, below, tmp_path, monkeypatch
+):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", given)
     store = configured_store(tmp_path / below, "spirals")
     assert store.uri == (uri or given).replace("{main}", str(tmp_path))
     assert store.file == (file and tmp_path / file)
     assert store.folder == (store.file.parent if file else tmp_path) / "mlruns"
-    assert store.served == ("http" in given.lower())
-    assert "s3cret" not in store.public + store.server
-    assert store.server == (store.uri.rstrip("/") if store.served else "http://127.0.0.1:5000")
+    assert store.is_remote == ("http" in given.lower())
+    assert "s3cret" not in store.redacted_uri + store.server
+    assert store.server == (store.uri.rstrip("/") if store.is_remote else "http://127.0.0.1:5000")
 
 
-@pytest.mark.parametrize("given", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:///file:x?mode=memory"])
+@pytest.mark.parametrize(
+    "given", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:///file:x?mode=memory"]
+)
 def test_a_database_without_a_file_is_refused(given, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", given)
     with pytest.raises(
-        UserError, match=rf"^MLFLOW_TRACKING_URI is {re.escape(given)}, but must name a file that stays"
+        UserError,
+        match=rf"^MLFLOW_TRACKING_URI is {re.escape(given)}, but must name a file that stays",
     ):
         configured_store(tmp_path, "spirals")
 
@@ -53,7 +58,9 @@ def test_a_database_without_a_file_is_refused(given, tmp_path, monkeypatch):
 def test_a_database_that_is_a_folder_is_refused(tmp_path, monkeypatch):
     (tmp_path / "q.db").mkdir()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///q.db?timeout=60")
-    with pytest.raises(UserError, match=r"q\.db\?timeout=60, which is a folder, but must be a file$"):
+    with pytest.raises(
+        UserError, match=r"q\.db\?timeout=60, which is a folder, but must be a file$"
+    ):
         configured_store(tmp_path, "spirals")
 
 
@@ -71,7 +78,12 @@ def test_a_registry_of_another_kind_is_refused(given, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("number", "name", "found"),
-    [("", "", ("spirals", None)), ("7", "", ("", "7")), ("7", "x", ("x", "7")), ("", "x", ("x", None))],
+    [
+        ("", "", ("spirals", None)),
+        ("7", "", ("", "7")),
+        ("7", "x", ("x", "7")),
+        ("", "x", ("x", None)),
+    ],
 )
 def test_an_experiment_by_name_or_number(number, name, found, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", number)
@@ -122,13 +134,13 @@ def test_the_experiment_that_a_number_says(served, project, server, tmp_path):
     client.delete_experiment(deleted)
     store = {"MLFLOW_TRACKING_URI": uri}
     other = {**store, "MLFLOW_EXPERIMENT_ID": ours, "MLFLOW_EXPERIMENT_NAME": "other"}
-    contradiction = (
-        f"error: MLFLOW_EXPERIMENT_ID {ours} is the experiment ours, and not other as MLFLOW_EXPERIMENT_NAME"
-    )
+    contradiction = f"error: MLFLOW_EXPERIMENT_ID {ours} is the experiment ours, and not other as MLFLOW_EXPERIMENT_NAME"
     assert told(project, **other).startswith(contradiction)
 
     # The run of MLFLOW_RUN_ID is none of ours, and is left alone.
-    done = project.run("python", "src/bridge", **store, MLFLOW_EXPERIMENT_ID=ours, MLFLOW_RUN_ID=MISSING)
+    done = project.run(
+        "python", "src/bridge", **store, MLFLOW_EXPERIMENT_ID=ours, MLFLOW_RUN_ID=MISSING
+    )
     assert done.stdout.count("published") == 2 and f"/#/experiments/{ours}/runs" in done.stdout
     done = project.run("python", "src/bridge", **{**other, "MLFLOW_EXPERIMENT_NAME": "ours"})
     assert done.stdout.count("was there") == 2
@@ -137,36 +149,64 @@ def test_the_experiment_that_a_number_says(served, project, server, tmp_path):
     assert {found.name for found in client.search_experiments()} == before | {"ours"}
 
     for number, reason in [
-        (deleted, "error: the experiment deleted was deleted in MLflow: restore it, or set MLFLOW_EXPERIMENT_NAME\n"),
-        ("77", f"error: cannot publish to {uri}: .*\\b77\\b.*\nNothing that was computed is lost; .*\n"),
-        ("seven", f"error: cannot publish to {uri}: .*seven.*\nNothing that was computed is lost; .*\n"),
+        (
+            deleted,
+            "error: the experiment deleted was deleted in MLflow: restore it, or set MLFLOW_EXPERIMENT_NAME\n",
+        ),
+        (
+            "77",
+            f"error: cannot publish to {uri}: .*\\b77\\b.*\nNothing that was computed is lost; .*\n",
+        ),
+        (
+            "seven",
+            f"error: cannot publish to {uri}: .*seven.*\nNothing that was computed is lost; .*\n",
+        ),
     ]:
         assert re.fullmatch(reason, told(project, **store, MLFLOW_EXPERIMENT_ID=number))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("change", [lambda address: address.replace("http", "HTTP"), lambda address: f" {address}/"])
+@pytest.mark.parametrize(
+    "change", [lambda address: address.replace("http", "HTTP"), lambda address: f" {address}/"]
+)
 def test_a_servers_address_in_any_form_is_a_servers(change, project, server):
     address, folder = server
     kept, name = folder / "kept", f"in another form {change('http')[0]}"
     before = {*kept.rglob("loss.png")}
-    done = project.run("python", "src/bridge", MLFLOW_TRACKING_URI=change(address), MLFLOW_EXPERIMENT_NAME=name)
+    done = project.run(
+        "python", "src/bridge", MLFLOW_TRACKING_URI=change(address), MLFLOW_EXPERIMENT_NAME=name
+    )
     assert done.stdout.count(f" {address}/#/experiments/") == 3
     experiment = MlflowClient(address, address).get_experiment_by_name(name)
-    assert experiment.artifact_location.startswith("mlflow-artifacts:/") and FOLDER not in experiment.tags
+    assert (
+        experiment.artifact_location.startswith("mlflow-artifacts:/")
+        and FOLDER not in experiment.tags
+    )
     assert len({*kept.rglob("loss.png")} - before) == 2
 
 
 @pytest.mark.slow
 def test_a_registry_apart_that_is_there_or_not(project, tmp_path):
     store = {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
-    refused = told(project, **store, MLFLOW_REGISTRY_URI=f"http://user:s3cret@127.0.0.1:{free_port()}")
-    assert refused.startswith(f"error: cannot publish to {store['MLFLOW_TRACKING_URI']}: ") and "s3cret" not in refused
+    refused = told(
+        project, **store, MLFLOW_REGISTRY_URI=f"http://user:s3cret@127.0.0.1:{free_port()}"
+    )
+    assert (
+        refused.startswith(f"error: cannot publish to {store['MLFLOW_TRACKING_URI']}: ")
+        and "s3cret" not in refused
+    )
     registry = f"sqlite:///{tmp_path}/registry.db"
-    assert project.run("python", "src/bridge", **store, MLFLOW_REGISTRY_URI=registry).stdout.count("published") == 2
+    assert (
+        project.run("python", "src/bridge", **store, MLFLOW_REGISTRY_URI=registry).stdout.count(
+            "published"
+        )
+        == 2
+    )
     champion = MlflowClient(registry, registry).get_model_version_by_alias("spirals", "champion")
     runs = MlflowClient(store["MLFLOW_TRACKING_URI"], registry).search_runs(["1"])
-    assert champion.run_id in {run.info.run_id for run in runs if "bridge.complete" in run.data.tags}
+    assert champion.run_id in {
+        run.info.run_id for run in runs if "bridge.complete" in run.data.tags
+    }
     assert len(runs) == 2
 
 

@@ -36,7 +36,9 @@ needs_dask = pytest.mark.skipif(
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # DVC's dependencies
 class TestGrid:
     def test_is_the_product_of_the_values_and_the_seeds(self):
-        experiments, swept = sweep.expand("s", ["train_mlp.hidden_units=range(4,10,2)", "train_mlp.l2=0,1e-3"], seeds=2)
+        experiments, swept = sweep.expand(
+            "s", ["train_mlp.hidden_units=range(4,10,2)", "train_mlp.l2=0,1e-3"], seeds=2
+        )
         expected = {
             f"s-hidden_units={units}-l2={l2}-seed={seed}": {
                 "train_mlp.hidden_units": units,
@@ -49,7 +51,9 @@ class TestGrid:
         assert swept == ["train_mlp.hidden_units", "train_mlp.l2"]
 
     def test_names_tell_equal_parameters_of_two_models_apart(self):
-        experiments, _ = sweep.expand("s", ["train_mlp.l2=0,1", "train_linear.l2=0,1", "train_mlp.iterations=5"])
+        experiments, _ = sweep.expand(
+            "s", ["train_mlp.l2=0,1", "train_linear.l2=0,1", "train_mlp.iterations=5"]
+        )
         assert list(experiments)[1] == "s-train_mlp.l2=0-train_linear.l2=1"
         assert len(experiments) == 4
         assert all(values["train_mlp.iterations"] == "5" for values in experiments.values())
@@ -91,12 +95,16 @@ def test_the_picture_has_a_line_for_every_model_that_is_concerned(swept, shown, 
 
 @pytest.mark.parametrize("command, code", [("true", 0), ("false", 1)])
 def test_guard_hands_on_how_a_command_ended(command, code):
-    with subprocess.Popen([sys.executable, "-c", worker.GUARD, command], stdin=subprocess.PIPE) as guard:
+    with subprocess.Popen(
+        [sys.executable, "-c", worker.GUARD, command], stdin=subprocess.PIPE
+    ) as guard:
         assert guard.wait(timeout=60) == code
 
 
 def test_nothing_outlives_its_worker():
-    with subprocess.Popen([sys.executable, "-c", worker.GUARD, "sleep", "60"], stdin=subprocess.PIPE) as guard:
+    with subprocess.Popen(
+        [sys.executable, "-c", worker.GUARD, "sleep", "60"], stdin=subprocess.PIPE
+    ) as guard:
         guard.stdin.close()  # what the kernel does when the worker is killed
         assert guard.wait(timeout=20) != 0, "the guard waits until the command is gone"
 
@@ -110,9 +118,18 @@ def test_nothing_outlives_its_worker():
 )
 def test_what_another_worker_broke_runs_again_as_if_nothing_had_run(told, tmp_path, monkeypatch):
     checkout = Checkout(tmp_path / "hub", tmp_path / "site")
-    for command in (["init", "--quiet", "hub"], ["-C", "hub", "commit", "--quiet", "--allow-empty", "--message=start"]):
-        identity = {f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-        subprocess.run(["git", *command], cwd=tmp_path, env=checkout.environment | identity, check=True)
+    for command in (
+        ["init", "--quiet", "hub"],
+        ["-C", "hub", "commit", "--quiet", "--allow-empty", "--message=start"],
+    ):
+        identity = {
+            f"GIT_{who}_{what}": "a@b"
+            for who in ("AUTHOR", "COMMITTER")
+            for what in ("NAME", "EMAIL")
+        }
+        subprocess.run(
+            ["git", *command], cwd=tmp_path, env=checkout.environment | identity, check=True
+        )
     rev = checkout.run("git", "rev-parse", "HEAD").stdout.strip()
     tried = []
 
@@ -123,7 +140,9 @@ def test_what_another_worker_broke_runs_again_as_if_nothing_had_run(told, tmp_pa
             left.parent.mkdir()
             left.touch()
             raise worker.Failed(told)
-        subprocess.run(["git", "update-ref", f"refs/exps/{rev[:2]}/{rev[2:]}/one", rev], cwd=clone, check=True)
+        subprocess.run(
+            ["git", "update-ref", f"refs/exps/{rev[:2]}/{rev[2:]}/one", rev], cwd=clone, check=True
+        )
 
     monkeypatch.setattr(worker, "_run_warm", experiment)
     job = {
@@ -140,9 +159,15 @@ def test_what_another_worker_broke_runs_again_as_if_nothing_had_run(told, tmp_pa
 
 def refs(checkout):
     """By name, the commit of every experiment."""
-    lines = checkout.run("git", "for-each-ref", "--format=%(refname) %(objectname)", "refs/exps").stdout.splitlines()
+    lines = checkout.run(
+        "git", "for-each-ref", "--format=%(refname) %(objectname)", "refs/exps"
+    ).stdout.splitlines()
     named = (line.split() for line in lines)
-    return {ref.rpartition("/")[2]: commit for ref, commit in named if ref.count("/") == 4 and "/exec/" not in ref}
+    return {
+        ref.rpartition("/")[2]: commit
+        for ref, commit in named
+        if ref.count("/") == 4 and "/exec/" not in ref
+    }
 
 
 def until(condition, what):
@@ -191,7 +216,9 @@ def running(folder):
     parents = dict(processes("warm.py"))
     for pid, parent in parents.items():
         with suppress(psutil.Error):
-            if parent in parents and Path(psutil.Process(pid).cwd()).is_relative_to(folder / ".dvc/tmp/exps/sweep"):
+            if parent in parents and Path(psutil.Process(pid).cwd()).is_relative_to(
+                folder / ".dvc/tmp/exps/sweep"
+            ):
                 return pid, parents
 
 
@@ -200,7 +227,9 @@ def without_last_stages(checkout):
     path = checkout.root / "dvc.yaml"
     yaml = YAML()
     content = yaml.load(path)
-    content["stages"] = {name: content["stages"][name] for name in ("generate", "train", "evaluate")}
+    content["stages"] = {
+        name: content["stages"][name] for name in ("generate", "train", "evaluate")
+    }
     yaml.dump(content, path)
     checkout.run("git", "rm", "--quiet", "dvc.lock")
     checkout.commit("no figures, no MLflow")
@@ -220,7 +249,12 @@ def test_workers_and_their_number_do_not_change_a_byte(checkout, tmp_path):
     checkout.run("git", "clone", "--quiet", ".", str(other.root))
     other.run(*SWEEP, *arguments, "--workers", "1")
     for made in (checkout, other):
-        trees.append({name: made.run("git", "rev-parse", f"{ref}^{{tree}}").stdout for name, ref in refs(made).items()})
+        trees.append(
+            {
+                name: made.run("git", "rev-parse", f"{ref}^{{tree}}").stdout
+                for name, ref in refs(made).items()
+            }
+        )
         tables.append((made.root / "reports/sweeps/s.csv").read_bytes())
     assert len(trees[0]) == 4 and len(set(trees[0].values())) == 4
     assert trees[0] == trees[1]
@@ -233,14 +267,24 @@ def test_workers_and_their_number_do_not_change_a_byte(checkout, tmp_path):
 @pytest.mark.slow
 def test_killed_worker_interrupt_and_divergence_cost_nothing_but_themselves(checkout):
     without_last_stages(checkout)
-    command = [*SWEEP, "s", "-S", "train_mlp.learning_rate=10000,0.1,0.2,0.3,0.4,0.5,0.6,0.7", "-S", "train_mlp.l2=100"]
+    command = [
+        *SWEEP,
+        "s",
+        "-S",
+        "train_mlp.learning_rate=10000,0.1,0.2,0.3,0.4,0.5,0.6,0.7",
+        "-S",
+        "train_mlp.l2=100",
+    ]
     command += ["-S", "train_mlp.iterations=50", "--workers", "2"]
     with started(checkout, *command) as process:
         until(lambda: len(refs(checkout)) >= 1, "an experiment is finished")
         fork, parents = until(lambda: running(checkout.root), "another one runs")
         server = parents[fork]
         os.kill(parents[server], signal.SIGKILL)  # the worker
-        until(lambda: {fork, server}.isdisjoint(dict(processes("warm.py"))), "its command has ended too")
+        until(
+            lambda: {fork, server}.isdisjoint(dict(processes("warm.py"))),
+            "its command has ended too",
+        )
         until(lambda: len(refs(checkout)) >= 2, "two experiments are finished")
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=LIMIT)
@@ -251,7 +295,9 @@ def test_killed_worker_interrupt_and_divergence_cost_nothing_but_themselves(chec
 
     again = checkout.run(*command, check=False)
     assert again.returncode == 1
-    assert "s-learning_rate=10000 failed: the training of mlp diverged" in again.stdout + again.stderr
+    assert (
+        "s-learning_rate=10000 failed: the training of mlp diverged" in again.stdout + again.stderr
+    )
     after = refs(checkout)
     assert sorted(after) == [f"s-learning_rate=0.{tenth}" for tenth in range(1, 8)]
     assert before.items() <= after.items(), "what was finished did not run again"
@@ -280,7 +326,9 @@ def test_runs_are_found_in_mlflow_by_the_name_of_the_sweep(ran):
     found = client.search_runs([experiment.experiment_id], "tags.`dvc.experiments` LIKE '%s-%'")
     assert sorted(run.data.params["model"] for run in found) == sorted([*MODELS, "mlp"])
     for run in found:
-        assert client.download_artifacts(run.info.run_id, f"data/{run.data.params['model']}/curve.csv")
+        assert client.download_artifacts(
+            run.info.run_id, f"data/{run.data.params['model']}/curve.csv"
+        )
     assert (ran.root / "reports/sweeps/s.png").stat().st_size > 10_000
 
 
@@ -296,7 +344,9 @@ def forking(tmp_path):
     code = f"import warm; {SLOW_END}; warm.IMPORTED = ['json']; warm.serve({address!r})"
     environment = {**os.environ, "PYTHONPATH": str(Path(warm.__file__).parent)}
     command = [sys.executable, "-c", code]
-    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, start_new_session=True) as server:
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, start_new_session=True
+    ) as server:
         until(lambda: os.path.exists(address), "it listens")
         yield address
         server.stdin.close()
@@ -327,12 +377,16 @@ match sys.argv[1]:
     for way in ("end", "exit", "say", "raise", "die"):
         with open(tmp_path / "output", "w+b") as output, open(tmp_path / "errors", "w+b") as errors:
             environment = {"NAME": way, "PATH": os.defpath, **dict.fromkeys("abcd", "x" * 2**16)}
-            codes[way] = warm.call(forking, [str(script), way], tmp_path, environment, output, errors)
+            codes[way] = warm.call(
+                forking, [str(script), way], tmp_path, environment, output, errors
+            )
         text, told = ((tmp_path / name).read_text() for name in ("output", "errors"))
         if way != "die":  # what it had not yet handed on is gone, as it would be elsewhere
             assert f"{tmp_path} ['{way}'] {way} False __main__" in text and "from a child" in text
         assert told.startswith("to the other\n")
-        assert ("error: said" in told) == (way == "say") and ("ZeroDivisionError" in told) == (way == "raise")
+        assert ("error: said" in told) == (way == "say") and ("ZeroDivisionError" in told) == (
+            way == "raise"
+        )
     assert codes == {"end": 0, "exit": 3, "say": 1, "raise": 1, "die": 1}
 
 
@@ -358,7 +412,14 @@ def test_a_fork_ends_with_whoever_asked_for_it(forking):
 def cluster_sweep():
     """A sweep for the workers of a scheduler, and the port that this listens at, or may."""
     port = free_port()
-    return [*SWEEP, "s", "-S", "train_mlp.hidden_units=4,5,6,7", "--scheduler", f"tcp://127.0.0.1:{port}"], port
+    return [
+        *SWEEP,
+        "s",
+        "-S",
+        "train_mlp.hidden_units=4,5,6,7",
+        "--scheduler",
+        f"tcp://127.0.0.1:{port}",
+    ], port
 
 
 @needs_dask
@@ -401,32 +462,67 @@ def test_a_cluster_shares_servers_only(checkout, server, tmp_path):
     def worker(name):
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
-        dask = [sys.executable, "-m", "dask", "worker", f"tcp://127.0.0.1:{port}", "--nthreads", "1"]
+        dask = [
+            sys.executable,
+            "-m",
+            "dask",
+            "worker",
+            f"tcp://127.0.0.1:{port}",
+            "--nthreads",
+            "1",
+        ]
         return started(checkout, *dask, "--no-dashboard", "--death-timeout", "60", cwd=folder)
 
-    scheduler = [sys.executable, "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", str(port)]
-    with worker("one"), worker("two"), started(checkout, *scheduler, "--no-dashboard", cwd=tmp_path) as lost:
+    scheduler = [
+        sys.executable,
+        "-m",
+        "dask",
+        "scheduler",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
+    with (
+        worker("one"),
+        worker("two"),
+        started(checkout, *scheduler, "--no-dashboard", cwd=tmp_path) as lost,
+    ):
         with started(checkout, *command, **environment) as process:
             pushed = ["git", "-C", str(tmp_path / "hub.git"), "for-each-ref", "refs/exps"]
             until(lambda: checkout.run(*pushed).stdout, "an experiment is pushed")
             os.killpg(lost.pid, signal.SIGKILL)
             output, _ = process.communicate(timeout=LIMIT)
-    assert process.returncode == 1 and "the scheduler is lost" in output and "Traceback" not in output
+    assert (
+        process.returncode == 1 and "the scheduler is lost" in output and "Traceback" not in output
+    )
     kept = refs(checkout)
     assert 1 <= len(kept) < 4
-    with worker("one"), worker("two"), started(checkout, *scheduler, "--no-dashboard", cwd=tmp_path):
+    with (
+        worker("one"),
+        worker("two"),
+        started(checkout, *scheduler, "--no-dashboard", cwd=tmp_path),
+    ):
         checkout.run(*command, **environment)
     assert kept.items() <= refs(checkout).items() and len(refs(checkout)) == 4
     number = client.get_experiment_by_name("cluster").experiment_id
     found = client.search_runs([number], "tags.`dvc.experiments` LIKE '%s-%'")
-    assert sorted(run.data.params["model"] for run in found) == sorted([*MODELS, "mlp", "mlp", "mlp"])
-    checkout.run("dvc", "exp", "apply", "s-hidden_units=5", check=False)  # says that the data are not here
+    assert sorted(run.data.params["model"] for run in found) == sorted(
+        [*MODELS, "mlp", "mlp", "mlp"]
+    )
+    checkout.run(
+        "dvc", "exp", "apply", "s-hidden_units=5", check=False
+    )  # says that the data are not here
     assert "fetched" in checkout.run("dvc", "pull").stdout
 
 
 def test_a_cluster_is_told_the_server_and_no_credentials(monkeypatch):
     told = {"MLFLOW_TRACKING_URI": "http://server:5000", "MLFLOW_EXPERIMENT_NAME": "team"}
-    for name, value in {**told, "MLFLOW_TRACKING_PASSWORD": "secret", "AWS_SECRET_ACCESS_KEY": "secret"}.items():
+    for name, value in {
+        **told,
+        "MLFLOW_TRACKING_PASSWORD": "secret",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+    }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sweep, "_output", lambda *_: "store")
     assert sweep.cluster_job("revision", "address")["env"] == told

@@ -40,7 +40,7 @@ from bridge.publish import publish
 from bridge.results import load_results
 from bridge.settings import load_settings
 from bridge.stages import Pipeline, Stage
-from bridge.store import Store, complete_runs, mend_moved
+from bridge.store import Store, complete_runs, relocate_artifacts
 from pipeline.files import read_points
 
 pytestmark = pytest.mark.slow
@@ -69,7 +69,13 @@ def server(server):
 
 
 def store_in(folder, experiment="spirals"):
-    return Store(f"sqlite:///{folder / 'mlflow.db'}", experiment, None, folder / "mlflow.db", folder / "mlruns")
+    return Store(
+        f"sqlite:///{folder / 'mlflow.db'}",
+        experiment,
+        None,
+        folder / "mlflow.db",
+        folder / "mlruns",
+    )
 
 
 def at_server(address, folder, experiment):
@@ -112,7 +118,11 @@ def at_moments(folder, act):
         act(number)
 
     def audit(name, arguments):
-        if name == "open" and str(arguments[0]).startswith(str(folder)) and "w" in str(arguments[1]):
+        if (
+            name == "open"
+            and str(arguments[0]).startswith(str(folder))
+            and "w" in str(arguments[1])
+        ):
             moment()
 
     sys.addaudithook(audit)
@@ -143,7 +153,9 @@ def is_killed_at(moment, folder, publish_in):
 
 
 @pytest.mark.parametrize(("database", "samples"), [("new", 4), ("there", 16)])
-def test_killed_at_any_moment_and_published_again_is_one_complete_run(made, lineage, tmp_path, database, samples):
+def test_killed_at_any_moment_and_published_again_is_one_complete_run(
+    made, lineage, tmp_path, database, samples
+):
     _, (_, result) = made
     begin = tmp_path / "begin"
     begin.mkdir()
@@ -152,10 +164,12 @@ def test_killed_at_any_moment_and_published_again_is_one_complete_run(made, line
 
     def publish_in(folder, results):
         store = store_in(folder)
-        mend_moved(store)  # it is a copy of another
+        relocate_artifacts(store)  # it is a copy of another
         publish(results, lineage, store)
 
-    def interrupted(folder):  # in the making of the new database, or of the run in one that is there
+    def interrupted(
+        folder,
+    ):  # in the making of the new database, or of the run in one that is there
         publish_in(folder, [] if database == "new" else [result])
 
     moments = count_moments(shutil.copytree(begin, tmp_path / "count"), interrupted)
@@ -197,7 +211,7 @@ def test_pictures_half_replaced_are_not_taken_for_the_old_ones(made, lineage, tm
         return {path.relative_to(artifacts): path.read_bytes() for path in artifacts.rglob("*.png")}
 
     def publish_other(folder):
-        mend_moved(store_in(folder))  # it may be a copy
+        relocate_artifacts(store_in(folder))  # it may be a copy
         publish([other], lineage, store_in(folder))
 
     folder = store.folder.parent
@@ -242,7 +256,9 @@ def publishers(results, lineage, stores):
         note.write_text(json.dumps([published[result.digest]["new"] for result in results]))
 
     pairs = zip(stores, notes, strict=True)
-    children = [start(lambda store=store, note=note: publish_and_note(store, note)) for store, note in pairs]
+    children = [
+        start(lambda store=store, note=note: publish_and_note(store, note)) for store, note in pairs
+    ]
     assert [ended(child) for child in children] == [0] * len(children)
     return [sum(new) for new in zip(*(json.loads(note.read_text()) for note in notes), strict=True)]
 
@@ -252,9 +268,14 @@ def count_files(client, run_id):
     run = client.get_run(run_id)
     (output,) = run.outputs.model_outputs
     with tempfile.TemporaryDirectory() as folder:
-        for uri in (run.info.artifact_uri, client.get_logged_model(output.model_id).artifact_location):
+        for uri in (
+            run.info.artifact_uri,
+            client.get_logged_model(output.model_id).artifact_location,
+        ):
             below = tempfile.mkdtemp(dir=folder)
-            mlflow.artifacts.download_artifacts(uri, dst_path=below, tracking_uri=client.tracking_uri)
+            mlflow.artifacts.download_artifacts(
+                uri, dst_path=below, tracking_uri=client.tracking_uri
+            )
         return sum(path.is_file() for path in Path(folder).rglob("*"))
 
 
@@ -264,7 +285,9 @@ def test_four_at_once_make_one_database_and_one_run_for_each_result(made, lineag
     assert len(all_complete(store.uri)) == 2
 
 
-def test_three_checkouts_at_one_server_at_once_make_one_run_for_each_result(made, lineage, server, tmp_path):
+def test_three_checkouts_at_one_server_at_once_make_one_run_for_each_result(
+    made, lineage, server, tmp_path
+):
     _, results = made
     stores = [at_server(server, tmp_path / name, "at-once") for name in ("one", "two", "three")]
     for store in stores:
@@ -283,8 +306,14 @@ def test_different_results_do_not_wait_for_one_another(served, made, lineage, se
     _, (result, other) = made
     results = [result, other, on_other_data(result, "0" * 32)]
     folders = [tmp_path / str(number) for number in range(3)]
-    stores = [at_server(server, folder, "apart") for folder in folders] if served else [store_in(tmp_path)] * 3
-    all_there = multiprocessing.Barrier(3, timeout=240)  # seconds; it breaks if one waits for another to end
+    stores = (
+        [at_server(server, folder, "apart") for folder in folders]
+        if served
+        else [store_in(tmp_path)] * 3
+    )
+    all_there = multiprocessing.Barrier(
+        3, timeout=240
+    )  # seconds; it breaks if one waits for another to end
 
     def publish_together(result, store):
         log_inputs = MlflowClient.log_inputs
@@ -298,13 +327,18 @@ def test_different_results_do_not_wait_for_one_another(served, made, lineage, se
         publish([result], lineage, store)
 
     pairs = zip(results, stores, strict=True)
-    children = [start(lambda result=result, store=store: publish_together(result, store)) for result, store in pairs]
+    children = [
+        start(lambda result=result, store=store: publish_together(result, store))
+        for result, store in pairs
+    ]
     assert [ended(child) for child in children] == [0] * 3
     assert len(all_complete(stores[0].uri, stores[0].experiment)) == 3
 
 
 def test_the_requests_that_one_result_takes(made, lineage, server, tmp_path, monkeypatch):
-    monkeypatch.setenv("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # the bridge's own, which no test gets
+    monkeypatch.setenv(
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true"
+    )  # the bridge's own, which no test gets
     _, (result, other) = made
     with proxied(server, delay=0.1) as proxy:
         store = at_server(proxy.address, tmp_path, "requests")
@@ -321,7 +355,9 @@ def test_the_requests_that_one_result_takes(made, lineage, server, tmp_path, mon
     assert len(uploads) == uploads.total() == count_files(client, published["run_id"])
     assert len(calls) <= CALLS, "\n".join(calls)
     assert at_once > 4
-    assert in_turn <= CALLS + uploads.total() // 3  # eight uploads at once; each on its own would be many more
+    assert (
+        in_turn <= CALLS + uploads.total() // 3
+    )  # eight uploads at once; each on its own would be many more
     assert again <= 9
     assert len(all_complete(server, "requests")) == 2
 
@@ -356,7 +392,9 @@ def test_a_lock_left_at_the_server_by_a_killed_publisher(server, tmp_path, monke
     assert bridge_publish.PATIENCE <= took[1] < bridge_publish.PATIENCE + 1
 
 
-@pytest.mark.parametrize(("below", "name"), [("one", "/tmp/spirals"), ("two", ".."), ("three", "a'b\"ç d")])
+@pytest.mark.parametrize(
+    ("below", "name"), [("one", "/tmp/spirals"), ("two", ".."), ("three", "a'b\"ç d")]
+)
 def test_no_name_of_an_experiment_leads_out_of_the_store(below, name, made, lineage, tmp_path):
     # Each below another folder: a file of the same path MLflow, here, would still have open.
     (_, (result, _)), store = made, store_in(tmp_path / "store" / below, name)
@@ -394,12 +432,22 @@ def like(result, accuracy, number, folder):
         metrics[result.run]["test_accuracy"] = accuracy
         (root / file).unlink()  # it may be a link into DVC's cache
         (root / file).write_text(json.dumps(metrics))
-    return dataclasses.replace(result, root=root, digest=hashlib.sha256(repr((accuracy, number)).encode()).hexdigest())
+    return dataclasses.replace(
+        result, root=root, digest=hashlib.sha256(repr((accuracy, number)).encode()).hexdigest()
+    )
 
 
 def test_champion_moves_only_to_a_better_model(made, lineage, tmp_path):
     (_, (result, _)), store, champions = made, store_in(tmp_path), []
-    for accuracy, number in [(0.5, 1), (0.75, 1), (0.625, 1), (0.5, 1), (0.75, 1), (0.75, 2), (0.875, 1)]:
+    for accuracy, number in [
+        (0.5, 1),
+        (0.75, 1),
+        (0.625, 1),
+        (0.5, 1),
+        (0.75, 1),
+        (0.75, 2),
+        (0.875, 1),
+    ]:
         publish([like(result, accuracy, number, tmp_path)], lineage, store)
         version = MlflowClient(store.uri).get_model_version_by_alias("spirals", "champion")
         champions.append((int(version.version), float(version.tags["test_accuracy"])))
@@ -424,9 +472,11 @@ def test_a_result_of_the_commit_is_got_back_from_it_whichever_experiment_had_it(
 
 def on_other_data(result, fresh):
     """Another result, tested on data with this hash."""
-    hashes = {**result.hashes, "data/fresh.csv": fresh}
+    hashes = {**result.hashes, "data/test.csv": fresh}
     compared_on = digest([hashes["data/spirals.csv"], fresh])
-    return dataclasses.replace(result, hashes=hashes, compared_on=compared_on, digest=digest([result.digest, fresh]))
+    return dataclasses.replace(
+        result, hashes=hashes, compared_on=compared_on, digest=digest([result.digest, fresh])
+    )
 
 
 def test_a_result_on_other_data_is_never_the_champion_of_the_committed(made, lineage, tmp_path):
@@ -436,7 +486,7 @@ def test_a_result_on_other_data_is_never_the_champion_of_the_committed(made, lin
     committed = dataclasses.replace(lineage, committed=stages)
     changed = {}
     for name, stage in stages.items():
-        parts = ({**part, "data/fresh.csv": other} for part in (stage.deps, stage.outs))
+        parts = ({**part, "data/test.csv": other} for part in (stage.deps, stage.outs))
         changed[name] = Stage(stage.params, *parts)
     changed = dataclasses.replace(lineage, committed=changed)
 
@@ -446,14 +496,19 @@ def test_a_result_on_other_data_is_never_the_champion_of_the_committed(made, lin
         client = MlflowClient(store.uri)
         aliases = client.get_registered_model("spirals").aliases
         names = assert_champions(client, "spirals", client.search_runs(["1"]))
-        names = ["champion", *(names.get((result.hashes["data/spirals.csv"], hash)) for hash in (fresh, other))]
-        found = [client.get_model_version("spirals", aliases[name]) if name else None for name in names]
+        names = [
+            "champion",
+            *(names.get((result.hashes["data/spirals.csv"], hash)) for hash in (fresh, other)),
+        ]
+        found = [
+            client.get_model_version("spirals", aliases[name]) if name else None for name in names
+        ]
         return [version and float(version.tags["test_accuracy"]) for version in found]
 
     def elsewhere(result):
         return on_other_data(result, other)
 
-    fresh = result.hashes["data/fresh.csv"]
+    fresh = result.hashes["data/test.csv"]
     assert champions(0.125, committed, elsewhere) == [0.125, None, 0.125]  # there is no other
     assert champions(0.75, committed, elsewhere) == [0.75, None, 0.75]
     assert champions(0.25, committed) == [0.25, 0.25, 0.75]
@@ -466,7 +521,9 @@ def test_a_result_on_other_data_is_never_the_champion_of_the_committed(made, lin
     assert champions(0.9375, changed, elsewhere) == [0.9375, 0.625, 0.9375]
 
 
-def test_a_run_deleted_in_mlflow_is_published_anew_and_a_deleted_experiment_is_named(made, lineage, tmp_path):
+def test_a_run_deleted_in_mlflow_is_published_anew_and_a_deleted_experiment_is_named(
+    made, lineage, tmp_path
+):
     (_, (result, _)), store = made, store_in(tmp_path)
     client, first = MlflowClient(store.uri), publish([result], lineage, store)[result.digest]
     assert complete_runs(store, [result.digest])[result.digest]["run_id"] == first["run_id"]
@@ -482,10 +539,12 @@ def test_a_run_deleted_in_mlflow_is_published_anew_and_a_deleted_experiment_is_n
         publish([result], lineage, store)
 
 
-def test_the_model_predicts_what_evaluate_counted_here_and_served(made, lineage, tmp_path, monkeypatch):
+def test_the_model_predicts_what_evaluate_counted_here_and_served(
+    made, lineage, tmp_path, monkeypatch
+):
     (root, results), store = made, store_in(tmp_path)
     publish(results, lineage, store)
-    points, _ = read_points(root / "data/fresh.csv")
+    points, _ = read_points(root / "data/test.csv")
     (tmp_path / "points.json").write_text(json.dumps(points.tolist()))
     expected = {}
     for name in ("linear", "mlp"):
@@ -517,7 +576,11 @@ print(json.dumps([mlflow.pyfunc.load_model("models:/" + name).predict(points).to
 """
     environment = {**os.environ, "MLFLOW_TRACKING_URI": store.uri}
     done = subprocess.run(
-        [sys.executable, "-c", load, *models.values()], cwd=tmp_path, env=environment, capture_output=True, text=True
+        [sys.executable, "-c", load, *models.values()],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert done.stderr == ""
     assert json.loads(done.stdout) == [expected[name] for name in models]
@@ -526,7 +589,9 @@ print(json.dumps([mlflow.pyfunc.load_model("models:/" + name).predict(points).to
     serve = ("models", "serve", "--model-uri", "models:/spirals@champion", "--env-manager", "local")
     with serving(tmp_path, *serve, path="/ping") as address:
         body = json.dumps({"inputs": points.tolist()}).encode()
-        request = urllib.request.Request(f"{address}/invocations", body, {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            f"{address}/invocations", body, {"Content-Type": "application/json"}
+        )
         with urllib.request.urlopen(request, timeout=60) as answer:
             predictions = json.load(answer)["predictions"]
     client = MlflowClient(store.uri, store.uri)
@@ -534,7 +599,9 @@ print(json.dumps([mlflow.pyfunc.load_model("models:/" + name).predict(points).to
     assert predictions == expected[champion.data.params["model"]]
 
 
-@pytest.mark.skipif(browser.MISSING, reason="needs chromium and chromedriver (Debian: chromium, chromium-driver)")
+@pytest.mark.skipif(
+    browser.MISSING, reason="needs chromium and chromedriver (Debian: chromium, chromium-driver)"
+)
 def test_the_charts_tell_the_story_in_a_browser(made, lineage, server, tmp_path):
     store = at_server(server, tmp_path, "charts")
     published = publish(made[1], lineage, store)
@@ -542,22 +609,33 @@ def test_the_charts_tell_the_story_in_a_browser(made, lineage, server, tmp_path)
     runs = {run.info.run_name.split()[0]: run for run in all_complete(server, "charts")}
     with browser.Browser(1900, 1300) as page:
         page.open(f"{server}/#/experiments/{number}/{CHARTS}")
-        page.wait("document.querySelectorAll('.js-plotly-plot').length == 5 && document.images.length >= 4")
+        page.wait(
+            "document.querySelectorAll('.js-plotly-plot').length == 5 && document.images.length >= 4"
+        )
 
         # Both models in every chart: curves over one another, final values as bars.
         charts = page.script("""
             return [...document.querySelectorAll('.js-plotly-plot')].map(chart => chart.data.map(trace => ({
                 type: trace.type, name: trace.name, x: [...trace.x], y: [...trace.y], color: trace.marker?.color})))""")
-        curves = [{trace["name"].split()[0]: trace for trace in chart} for chart in charts if chart[0]["type"] != "bar"]
+        curves = [
+            {trace["name"].split()[0]: trace for trace in chart}
+            for chart in charts
+            if chart[0]["type"] != "bar"
+        ]
         assert [{*chart} for chart in curves] == [{"linear", "mlp"}] * 2
         for name, run in runs.items():
-            steps = [point.step for point in MlflowClient(store.uri).get_metric_history(run.info.run_id, "loss")]
+            steps = [
+                point.step
+                for point in MlflowClient(store.uri).get_metric_history(run.info.run_id, "loss")
+            ]
             assert all(chart[name]["x"] == sorted(steps) for chart in curves)
         assert all(chart["linear"]["color"] != chart["mlp"]["color"] for chart in curves)
         bars = [chart for chart in charts if chart[0]["type"] == "bar"]
         shown = sorted(sorted(value for trace in chart for value in trace["x"]) for chart in bars)
         finals = ("train_accuracy", "test_accuracy", "train_loss")
-        assert shown == sorted(sorted(run.data.metrics[key] for run in runs.values()) for key in finals)
+        assert shown == sorted(
+            sorted(run.data.metrics[key] for run in runs.values()) for key in finals
+        )
         for run in runs.values():
             assert run.info.run_name in page.text()
 
@@ -566,12 +644,16 @@ def test_the_charts_tell_the_story_in_a_browser(made, lineage, server, tmp_path)
             found = urllib.parse.quote(f"/{key}+step+{step}+", safe="")
             return f"[...document.images].filter(image => image.src.includes('{found}'))"
 
-        page.wait(f"{images(AFTER, 0)}.length == 2 && {images(AFTER, 0)}.every(image => image.naturalWidth > 0)")
+        page.wait(
+            f"{images(AFTER, 0)}.length == 2 && {images(AFTER, 0)}.every(image => image.naturalWidth > 0)"
+        )
         # The slider shows an image of each model, at its first step, its last and one between.
         for keys, step in [("", 0), (browser.RIGHT * (len(STEPS) - 1), 100), (browser.LEFT, 80)]:
             page.type("[role=slider]:not([data-disabled])", keys)
             found = images(DURING, step)
             page.wait(f"{found}.length == 2 && {found}.every(image => image.naturalWidth > 0)")
             for run in runs.values():
-                assert page.script(f"return {found}.some(image => image.src.includes('{run.info.run_id}'))")
+                assert page.script(
+                    f"return {found}.some(image => image.src.includes('{run.info.run_id}'))"
+                )
             assert "No image" not in page.text()

@@ -49,7 +49,9 @@ def test_spoiled_objects_are_removed(tmp_path):
     other.write_bytes(b"half")
     assert sorted(remove_spoiled(tmp_path, tmp_path)) == sorted(bad)
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted([*good, other])
-    assert remove_spoiled(tmp_path, tmp_path) == remove_spoiled(tmp_path / "missing", tmp_path) == []
+    assert (
+        remove_spoiled(tmp_path, tmp_path) == remove_spoiled(tmp_path / "missing", tmp_path) == []
+    )
 
 
 @pytest.mark.parametrize("kind", ["config.local", "config"])
@@ -65,7 +67,9 @@ def test_a_cache_elsewhere_is_found_and_what_others_keep_there_is_not_read(repo,
     missing = "0" * 32
     theirs = store(cache, b"theirs", spoil=b"the1rs")
     names = [path.parent.name + path.name for path in (folder, bad)]
-    (root / "dvc.lock").write_text("".join(f"    - path: a\n      md5: {name}\n" for name in [*names, missing]))
+    (root / "dvc.lock").write_text(
+        "".join(f"    - path: a\n      md5: {name}\n" for name in [*names, missing])
+    )
     assert sorted(objects(cache, root)) == sorted([inside, folder, bad])
     assert sorted(remove_spoiled(cache, root)) == sorted([inside, bad])
     assert theirs.exists()
@@ -117,7 +121,12 @@ def test_a_lock_that_is_not_cut_off_waits_for_its_user(repo, tmp_path):
         "  deps:", "=======\n>>>>>>> other\n  deps:"
     )
     later = LOCK.replace("'2.0'", "'3.0'", 1)
-    for content in (merging, later, f"<<<<<<< HEAD\n{LOCK}=======\n{later}>>>>>>> other\n", "[unfinished"):
+    for content in (
+        merging,
+        later,
+        f"<<<<<<< HEAD\n{LOCK}=======\n{later}>>>>>>> other\n",
+        "[unfinished",
+    ):
         lock.write_text(content)
         assert remove_cut_off(repo) == []
         assert lock.read_text() == content

@@ -31,7 +31,9 @@ def scratch(folder):
     subprocess.run(["git", "clone", "--quiet", ROOT, made.root], check=True)
     made.run("git", "config", "user.name", "Load")
     made.run("git", "config", "user.email", "load@example.com")
-    set_params(made.root, {**SMALL, "generate.points_per_class": 20, "plot.grid": 10, "plot.dpi": 50})
+    set_params(
+        made.root, {**SMALL, "generate.points_per_class": 20, "plot.grid": 10, "plot.dpi": 50}
+    )
     made.run("dvc", "repro")
     made.commit("small")
     return made
@@ -39,19 +41,28 @@ def scratch(folder):
 
 def published(made):
     """Complete runs in the store."""
-    with closing(sqlite3.connect(f"{(made.root / 'mlflow.db').as_uri()}?mode=ro", uri=True, timeout=30)) as store:
-        return store.execute("SELECT count(*) FROM tags WHERE key = 'bridge.complete'").fetchone()[0]
+    with closing(
+        sqlite3.connect(f"{(made.root / 'mlflow.db').as_uri()}?mode=ro", uri=True, timeout=30)
+    ) as store:
+        return store.execute("SELECT count(*) FROM tags WHERE key = 'bridge.complete'").fetchone()[
+            0
+        ]
 
 
 def size(made):
     """Megabytes of the store: the database and its artifacts."""
-    files = [made.root / "mlflow.db", *(path for path in (made.root / "mlruns").rglob("*") if path.is_file())]
+    files = [
+        made.root / "mlflow.db",
+        *(path for path in (made.root / "mlruns").rglob("*") if path.is_file()),
+    ]
     return sum(path.stat().st_size for path in files) / 1e6
 
 
 def run_queue(made, count):
     """Runs experiments by the queue; prints the time and the size of the store after the first and the last ten."""
-    widths = ",".join(map(str, range(9, 9 + count)))  # another width than the baseline's 8: every result is new
+    widths = ",".join(
+        map(str, range(9, 9 + count))
+    )  # another width than the baseline's 8: every result is new
     begun = time.monotonic()
     made.run("dvc", "exp", "run", "--queue", "--set-param", f"train_mlp.hidden_units={widths}")
     print(f"queued {count} in {time.monotonic() - begun:.0f} s", flush=True)
@@ -78,13 +89,21 @@ def run_queue(made, count):
         )
         before, at = goal, passed
     while True:
-        states = [line.split()[-1] for line in made.run("dvc", "queue", "status").stdout.splitlines()[1 : count + 1]]
+        states = [
+            line.split()[-1]
+            for line in made.run("dvc", "queue", "status").stdout.splitlines()[1 : count + 1]
+        ]
         if not {"Running", "Queued"} & set(states) or time.monotonic() - begun > LIMIT:
             break
         time.sleep(1)
     assert states == ["Success"] * count, states
     shown = json.loads(made.run("dvc", "exp", "show", "--json").stdout)
-    listed = [experiment for entry in shown if entry["rev"] != "workspace" for experiment in entry["experiments"] or []]
+    listed = [
+        experiment
+        for entry in shown
+        if entry["rev"] != "workspace"
+        for experiment in entry["experiments"] or []
+    ]
     assert len(listed) == count, len(listed)
     assert len(all_complete(f"sqlite:///{made.root / 'mlflow.db'}")) == first + count
     print(f"{count} succeeded, {count} shown by dvc, one complete run each; lost: 0", flush=True)
@@ -98,7 +117,9 @@ def fill(made, count):
     client = MlflowClient(f"sqlite:///{made.root / 'mlflow.db'}")
     number = client.get_experiment_by_name("spirals").experiment_id
     model = client.search_runs([number], "params.model = 'mlp'", max_results=1)[0]
-    points = [Metric(**dict(point)) for point in client.get_metric_history(model.info.run_id, "loss")]
+    points = [
+        Metric(**dict(point)) for point in client.get_metric_history(model.info.run_id, "loss")
+    ]
     for i in range(count - len(client.search_runs([number], max_results=count))):
         run = client.create_run(number, run_name=f"filled {i}")
         tags = {**model.data.tags, "bridge.result": f"{i:064}", "mlflow.runName": f"filled {i}"}
@@ -121,9 +142,13 @@ def ask(made, label):
     new, done = timed(lambda: made.run("python", "src/bridge"))
     assert "published" in done.stdout
     with serving(made.root, "ui") as address:
-        query = json.dumps({"experiment_ids": ["1"], "max_results": 100, "order_by": ["start_time DESC"]}).encode()
+        query = json.dumps(
+            {"experiment_ids": ["1"], "max_results": 100, "order_by": ["start_time DESC"]}
+        ).encode()
         request = urllib.request.Request(
-            f"{address}/ajax-api/2.0/mlflow/runs/search", query, {"Content-Type": "application/json"}
+            f"{address}/ajax-api/2.0/mlflow/runs/search",
+            query,
+            {"Content-Type": "application/json"},
         )
         searches = []
         for _ in range(5):

@@ -54,14 +54,28 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         wanted = [f"{name}@{version}" for name, version in VEGA.items()]
         subprocess.run(
-            ["npm", "install", "--prefix", folder, "--ignore-scripts", "--no-audit", "--no-fund", *wanted], check=True
+            [
+                "npm",
+                "install",
+                "--prefix",
+                folder,
+                "--ignore-scripts",
+                "--no-audit",
+                "--no-fund",
+                *wanted,
+            ],
+            check=True,
         )
         modules = Path(folder, "node_modules")
         code = [(modules / name / "build" / f"{name}.min.js").read_text() for name in VEGA]
         text = (modules / "vega-lite" / "LICENSE").read_text()  # of all three: one laboratory's
-    scripts = "\n".join(f"<script>\n{script.split('//# sourceMappingURL')[0]}</script>" for script in code)
+    scripts = "\n".join(
+        f"<script>\n{script.split('//# sourceMappingURL')[0]}</script>" for script in code
+    )
     page = PAGE % {"versions": ", ".join(wanted), "license": text, "scripts": scripts}
-    Path(__file__).resolve().parents[1].joinpath(".dvc", "plots.html").write_text(page, newline="\n")
+    Path(__file__).resolve().parents[1].joinpath(".dvc", "plots.html").write_text(
+        page, newline="\n"
+    )
 
 
 if __name__ == "__main__":

@@ -23,7 +23,11 @@ from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-CHANGES = ["train_mlp.iterations=300", "plot.grid=60", "plot.dpi=60"]  # emulated, the full run takes hours
+CHANGES = [
+    "train_mlp.iterations=300",
+    "plot.grid=60",
+    "plot.dpi=60",
+]  # emulated, the full run takes hours
 
 X86 = ["Nehalem", "Haswell", "Skylake-Server", "EPYC"]
 ARM = ["cortex-a53", "neoverse-n1", "max"]  # max: with the vectors of variable length (SVE)
@@ -45,7 +49,9 @@ def run(*command, timeout=3600, **environment):
     """A finished process; of the user's settings, none that NumPy, Python or OpenBLAS heed."""
     heeded = ("OPENBLAS_", "OMP_", "NPY_", "PYTHON", "MPL", "QEMU_")
     ours = {key: value for key, value in os.environ.items() if not key.startswith(heeded)}
-    return subprocess.run(command, env={**ours, **environment}, capture_output=True, text=True, timeout=timeout)
+    return subprocess.run(
+        command, env={**ours, **environment}, capture_output=True, text=True, timeout=timeout
+    )
 
 
 def output(*command, **environment):
@@ -57,7 +63,16 @@ def output(*command, **environment):
 
 def pip_install(folder, *arguments, python=sys.executable):
     """Installs wheels into a folder of their own; returns its path."""
-    pip = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:", "--no-compile"]
+    pip = [
+        python,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--no-compile",
+    ]
     if not folder.exists():
         output(*pip, "--target", str(folder), *arguments)
     return str(folder)
@@ -91,14 +106,35 @@ def arm_python(folder):
         }
         get = ["apt-get", *(f"-o{key}={value}" for key, value in options.items()), "--quiet"]
         output(*get, "update")
-        output(*get, "--yes", "--download-only", "--no-install-recommends", "install", "python3", "libstdc++6")
+        output(
+            *get,
+            "--yes",
+            "--download-only",
+            "--no-install-recommends",
+            "install",
+            "python3",
+            "libstdc++6",
+        )
         for package in sorted((apt / "archives").glob("*.deb")):
             output("dpkg-deb", "--extract", str(package), str(root))
-    interpreter = next(path for path in sorted((root / "usr/bin").glob("python3.*")) if path.name[8:].isdigit())
+    interpreter = next(
+        path for path in sorted((root / "usr/bin").glob("python3.*")) if path.name[8:].isdigit()
+    )
     glibc = [f"--platform=manylinux_2_{minor}_aarch64" for minor in (28, 27, 26, 17)]
-    version = ["--python-version", interpreter.name.removeprefix("python"), "--implementation", "cp"]
-    site = pip_install(folder / "site", *version, *glibc, "--platform=manylinux2014_aarch64", *pinned())
-    return ["qemu-aarch64", "-L", str(root)], str(interpreter), {"PYTHONPATH": site, "PYTHONHOME": str(root / "usr")}
+    version = [
+        "--python-version",
+        interpreter.name.removeprefix("python"),
+        "--implementation",
+        "cp",
+    ]
+    site = pip_install(
+        folder / "site", *version, *glibc, "--platform=manylinux2014_aarch64", *pinned()
+    )
+    return (
+        ["qemu-aarch64", "-L", str(root)],
+        str(interpreter),
+        {"PYTHONPATH": site, "PYTHONHOME": str(root / "usr")},
+    )
 
 
 def settings(folder, pythons):
@@ -106,10 +142,18 @@ def settings(folder, pythons):
     here = [sys.executable]
     version = f"Python {platform.python_version()}, NumPy {metadata.version('numpy')}"
     yield f"this machine, {version}", here, {}
-    yield "OpenBLAS kernel Nehalem, one thread", here, {"OPENBLAS_CORETYPE": "Nehalem", "OPENBLAS_NUM_THREADS": "1"}
+    yield (
+        "OpenBLAS kernel Nehalem, one thread",
+        here,
+        {"OPENBLAS_CORETYPE": "Nehalem", "OPENBLAS_NUM_THREADS": "1"},
+    )
     yield "NumPy's SIMD off", here, {"NPY_DISABLE_CPU_FEATURES": output(*here, "-c", ENABLED)}
     for numpy in NUMPYS:
-        yield f"NumPy {numpy}", here, {"PYTHONPATH": pip_install(folder / f"numpy-{numpy}", f"numpy=={numpy}")}
+        yield (
+            f"NumPy {numpy}",
+            here,
+            {"PYTHONPATH": pip_install(folder / f"numpy-{numpy}", f"numpy=={numpy}")},
+        )
     for python in pythons:
         version = output(python, "-c", "import platform; print(platform.python_version())")
         site = pip_install(folder / f"python-{version}", "numpy", *pinned("numpy"), python=python)
@@ -131,11 +175,17 @@ print(*(name for name in core.__cpu_dispatch__ if core.__cpu_features__[name]))
 
 def hashes(command, environment, folder):
     """Runs the stages; returns the hashes by file, or None and the end of what it said."""
-    fonts = {"MPLCONFIGDIR": str(folder.parent / f"matplotlib-{Path(command[0]).name}")}  # a cache, slow to make
-    done = run(*command, str(ROOT / "tools/run_stages.py"), str(folder), *CHANGES, **environment, **fonts)
+    fonts = {
+        "MPLCONFIGDIR": str(folder.parent / f"matplotlib-{Path(command[0]).name}")
+    }  # a cache, slow to make
+    done = run(
+        *command, str(ROOT / "tools/run_stages.py"), str(folder), *CHANGES, **environment, **fonts
+    )
     if done.returncode != 0:
         return None, (done.stderr.splitlines() or [f"exit code {done.returncode}"])[-1]
-    return {name: md5 for md5, name in (line.split(" ", 1) for line in done.stdout.splitlines())}, None
+    return {
+        name: md5 for md5, name in (line.split(" ", 1) for line in done.stdout.splitlines())
+    }, None
 
 
 def grouped(found):
@@ -150,9 +200,13 @@ def grouped(found):
 def print_head():
     commit = output("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD")
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    libraries = ", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "matplotlib", "pillow"))
+    libraries = ", ".join(
+        f"{name} {metadata.version(name)}" for name in ("numpy", "matplotlib", "pillow")
+    )
     print(f"- Date: {datetime.date.today()}, commit {commit}")
-    print(f"- This machine: {model[1] if model else 'x86-64'}, {platform.freedesktop_os_release()['PRETTY_NAME']}")
+    print(
+        f"- This machine: {model[1] if model else 'x86-64'}, {platform.freedesktop_os_release()['PRETTY_NAME']}"
+    )
     print(f"- Versions: Python {platform.python_version()}, {libraries}")
     print(f"- Emulator: {output('qemu-x86_64', '--version').splitlines()[0]}")
     print(f"- Parameters: those of params.yaml, but {', '.join(CHANGES)}\n")
@@ -172,15 +226,30 @@ def main(folder, pythons):
             first = found
         if not first:
             sys.exit(f"error: the run that all others are compared with failed: {trouble}")
-        differing = [path for path in first if found and path != "plain NumPy" and found.get(path) != first[path]]
-        result = "failed: " + trouble if trouble else "differs: " + ", ".join(differing) if differing else "same"
+        differing = [
+            path
+            for path in first
+            if found and path != "plain NumPy" and found.get(path) != first[path]
+        ]
+        result = (
+            "failed: " + trouble
+            if trouble
+            else "differs: " + ", ".join(differing)
+            if differing
+            else "same"
+        )
         all_same = all_same and result == "same"
-        print(f"| {name} | {' | '.join(cells)} | {result} | {time.monotonic() - start:.0f} |", flush=True)
+        print(
+            f"| {name} | {' | '.join(cells)} | {result} | {time.monotonic() - start:.0f} |",
+            flush=True,
+        )
     sys.exit(not all_same)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--folder", type=Path)
     parser.add_argument("pythons", metavar="PYTHON", nargs="*")
     given = parser.parse_args()

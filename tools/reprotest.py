@@ -28,14 +28,23 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         variables = {}
         for setting, files in SETTINGS.values():
-            variables |= {key: value.replace(HERE, folder) for key, value in setting.items() if key not in ITS_OWN}
+            variables |= {
+                key: value.replace(HERE, folder)
+                for key, value in setting.items()
+                if key not in ITS_OWN
+            }
             write_files(Path(folder), files)
         # To reprotest a value is a regular expression, and comma and semicolon have meanings.
         escaped = [f"{key}={re.escape(value)}" for key, value in variables.items()]
         varied = ";".join(text.replace(",", r"\x2c").replace(";", r"\x3b") for text in escaped)
         done = subprocess.run(
             [
-                *["reprotest", "--verbose", "--no-diffoscope", f"--source-pattern={' '.join(SOURCES)}"],
+                *[
+                    "reprotest",
+                    "--verbose",
+                    "--no-diffoscope",
+                    f"--source-pattern={' '.join(SOURCES)}",
+                ],
                 f"--vary=-user_group,environment.variables+={varied}",  # another user could not read .venv
                 f"--build-command={sys.executable} -E tools/run_stages.py made {' '.join(CHANGES)}",
                 *[str(ROOT), "made/data/* made/reports/*"],

@@ -59,7 +59,10 @@ def plain_numpy():
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    run_stages(folder, {key: json.loads(value) for key, value in (change.split("=") for change in sys.argv[2:])})
+    run_stages(
+        folder,
+        {key: json.loads(value) for key, value in (change.split("=") for change in sys.argv[2:])},
+    )
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         print(md5(path.read_bytes()), path.relative_to(folder).as_posix())
     print(md5(plain_numpy()), "plain NumPy")

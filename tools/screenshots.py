@@ -33,7 +33,9 @@ LARGEST = 300_000  # bytes of a picture
 
 
 def run(*command, root):
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=900)
+    done = subprocess.run(
+        command, cwd=root, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=900
+    )
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
 
@@ -58,7 +60,9 @@ def mlflow_ui(root):
         store,
     ]
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    server = subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        command, cwd=root, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         for _ in range(120):
             try:
@@ -94,10 +98,22 @@ def main():
         run("dvc", "repro", "--quiet", root=root)
         for name, units in EXPERIMENTS.items():
             run(
-                "dvc", "exp", "run", "--quiet", "--temp", "-n", name, "-S", f"train_mlp.hidden_units={units}", root=root
+                "dvc",
+                "exp",
+                "run",
+                "--quiet",
+                "--temp",
+                "-n",
+                name,
+                "-S",
+                f"train_mlp.hidden_units={units}",
+                root=root,
             )
         run(sys.executable, "tools/compare", root=root)
-        pages = {"compare": root / "dvc_plots/compare/index.html", "report": root / "reports" / "report.html"}
+        pages = {
+            "compare": root / "dvc_plots/compare/index.html",
+            "report": root / "reports" / "report.html",
+        }
         loaded = "[...document.images].every(image => image.complete)"
         take("compare", pages["compare"].as_uri(), loaded, (1320, 1080))
         take("report", pages["report"].as_uri(), loaded, (900, 1250))

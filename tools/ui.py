@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
-from bridge.errors import UserError, plain_errors  # noqa: E402
+from bridge.errors import UserError, exit_on_user_error  # noqa: E402
 from bridge.store import configured_store  # noqa: E402
 
 HOST = "127.0.0.1"  # there is no password: whoever reaches the port can read files
@@ -28,14 +28,18 @@ def free_port(text):
 
 def main():
     store = configured_store(ROOT, "")
-    if store.served:
-        raise UserError(f"the runs are at {store.public} already: MLFLOW_TRACKING_URI says so")
+    if store.is_remote:
+        raise UserError(
+            f"the runs are at {store.redacted_uri} already: MLFLOW_TRACKING_URI says so"
+        )
     wanted = os.environ.get("MLFLOW_PORT") or "5000"
     port = free_port(wanted)
     if port != int(wanted):
         print(f"port {wanted} is taken: this is port {port}", flush=True)
     os.environ["MLFLOW_PORT"] = str(port)  # for the addresses that the bridge prints
-    subprocess.run([sys.executable, "-E", ROOT / "src" / "bridge"])  # if it cannot publish, it has said why
+    subprocess.run(
+        [sys.executable, "-E", ROOT / "src" / "bridge"]
+    )  # if it cannot publish, it has said why
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # two processes, not fifteen
     os.environ["PYTHONWARNINGS"] = "ignore:starlette.middleware.wsgi is deprecated"
     command = ["mlflow", "ui", "--host", HOST, "--port", str(port), "--workers", "1"]
@@ -44,5 +48,5 @@ def main():
 
 
 if __name__ == "__main__":
-    with plain_errors():
+    with exit_on_user_error():
         main()

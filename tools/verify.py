@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from bridge.stages import RECEIPT  # noqa: E402
 from bridge.store import configured_store  # noqa: E402
 from pipeline import paths  # noqa: E402
-from pipeline.errors import UserError, plain_errors  # noqa: E402
+from pipeline.errors import UserError, exit_on_user_error  # noqa: E402
 from pipeline.params import load_params  # noqa: E402
 
 LOCK_BEGINS = "schema: '2.0'\n"
@@ -52,7 +52,11 @@ def remove_cut_off(repo):
         removed.append(lock)
     folder = Path(repo.tmp_dir)
     if (folder / RWLOCK_FILE).exists():
-        with make_lock(str(folder / RWLOCK_LOCK), str(folder), hardlink_lock=repo.config["core"]["hardlink_lock"]):
+        with make_lock(
+            str(folder / RWLOCK_LOCK),
+            str(folder),
+            hardlink_lock=repo.config["core"]["hardlink_lock"],
+        ):
             try:
                 json.loads((folder / RWLOCK_FILE).read_text("utf-8"))
             except ValueError:
@@ -74,7 +78,9 @@ def _is_cut_off(repo, lock):
         Lockfile(repo, str(lock)).load()
     except (YAMLSyntaxError, YAMLValidationError):
         return True
-    return not text.endswith("\n")  # what is left may have a meaning, and DVC stumble later: half an MD5 is a number
+    return not text.endswith(
+        "\n"
+    )  # what is left may have a meaning, and DVC stumble later: half an MD5 is a number
 
 
 def objects(cache, root):
@@ -85,15 +91,26 @@ def objects(cache, root):
     if cache.is_relative_to(root):
         return sorted(cache.glob("??/*"))
     try:
-        names = re.findall(r"\bmd5: ([0-9a-f]{32}(?:\.dir)?)$", (root / paths.LOCK).read_text("utf-8"), re.MULTILINE)
+        names = re.findall(
+            r"\bmd5: ([0-9a-f]{32}(?:\.dir)?)$",
+            (root / paths.LOCK).read_text("utf-8"),
+            re.MULTILINE,
+        )
     except FileNotFoundError:
         names = []
     for name in [name for name in names if name.endswith(".dir")]:
         try:
-            names += [entry["md5"] for entry in json.loads((cache / name[:2] / name[2:]).read_text("utf-8"))]
+            names += [
+                entry["md5"]
+                for entry in json.loads((cache / name[:2] / name[2:]).read_text("utf-8"))
+            ]
         except (OSError, ValueError, LookupError, TypeError):  # not there, or spoiled itself
             continue
-    return [path for path in (cache / name[:2] / name[2:] for name in sorted(set(names))) if path.exists()]
+    return [
+        path
+        for path in (cache / name[:2] / name[2:] for name in sorted(set(names)))
+        if path.exists()
+    ]
 
 
 def remove_spoiled(cache, root):
@@ -107,7 +124,9 @@ def remove_spoiled(cache, root):
         name = re.fullmatch(r"([0-9a-f]{30})(\.dir)?", path.name)
         if name:
             with path.open("rb") as file:
-                digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+                digest = hashlib.file_digest(
+                    file, lambda: hashlib.md5(usedforsecurity=False)
+                ).hexdigest()
             if digest != path.parent.name + name[1]:
                 path.unlink()
                 spoiled.append(path)
@@ -123,7 +142,9 @@ def main():
     try:
         with Repo(str(root)) as repo:
             for path in remove_cut_off(repo):
-                print(f"removed {paths.shown(path)}, which was cut off: dvc repro goes on from the cache")
+                print(
+                    f"removed {paths.shown(path)}, which was cut off: dvc repro goes on from the cache"
+                )
             for path in remove_spoiled(Path(repo.cache.local.path), root):
                 print(f"removed {paths.shown(path)}, which was spoiled: dvc repro makes it anew")
     except (DvcException, SCMError) as error:
@@ -131,5 +152,5 @@ def main():
 
 
 if __name__ == "__main__":
-    with plain_errors():
+    with exit_on_user_error():
         main()

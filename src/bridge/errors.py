@@ -9,7 +9,7 @@ class UserError(Exception):
 
 
 @contextmanager
-def plain_errors():
+def exit_on_user_error():
     """Ends the program with exit code 1 and one message for a mistake that is not the program's."""
     try:
         yield

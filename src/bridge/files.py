@@ -30,7 +30,9 @@ def project_root():
 
 def main_checkout(root):
     """The checkout that the user works in: DVC runs experiments in throw-away ones, below its `.dvc/tmp/exps`."""
-    found = (folder.parents[2] for folder in root.parents if folder.parts[-3:] == (".dvc", "tmp", "exps"))
+    found = (
+        folder.parents[2] for folder in root.parents if folder.parts[-3:] == (".dvc", "tmp", "exps")
+    )
     return next(found, root)
 
 
@@ -63,7 +65,9 @@ def files_in(path):
     if not path.is_dir():
         return [path]
     root, ignored = _ignored(path)
-    return sorted(file for file in path.rglob("*") if file.is_file() and not ignored(file.relative_to(root)))
+    return sorted(
+        file for file in path.rglob("*") if file.is_file() and not ignored(file.relative_to(root))
+    )
 
 
 @cache
@@ -71,7 +75,9 @@ def _ignored(folder):
     """The project that a folder lies in, and whether its .dvcignore hides a path: a file manager leaves files, too."""
     root = next((place for place in folder.parents if (place / ".dvc").is_dir()), folder)
     file = root / ".dvcignore"
-    return root, GitIgnoreSpec.from_lines(file.read_text("utf-8").splitlines() if file.exists() else []).match_file
+    return root, GitIgnoreSpec.from_lines(
+        file.read_text("utf-8").splitlines() if file.exists() else []
+    ).match_file
 
 
 def read(path, text=None):
@@ -80,7 +86,9 @@ def read(path, text=None):
         text = path.read_text("utf-8-sig") if text is None else text
         if path.suffix in SEPARATORS:
             return list(csv.DictReader(io.StringIO(text), delimiter=SEPARATORS[path.suffix]))
-        return {".toml": tomllib.loads, ".json": json.loads}.get(path.suffix, YAML(typ="safe").load)(text)
+        return {".toml": tomllib.loads, ".json": json.loads}.get(
+            path.suffix, YAML(typ="safe").load
+        )(text)
     except OSError as error:
         reason = error.strerror
     except (ValueError, RecursionError, YAMLError, csv.Error) as error:
@@ -107,7 +115,7 @@ def flat(content, prefix=""):
 
 
 @contextmanager
-def replacing(path):
+def atomic_write(path):
     """A temporary path beside `path` that takes its place when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")

@@ -12,7 +12,7 @@ from bridge.files import digest, main_checkout, read
 from bridge.results import named
 from bridge.settings import FILE
 from bridge.stages import meeting, params_of
-from bridge.store import without_secrets
+from bridge.store import redact_address
 
 
 @dataclass(frozen=True)
@@ -26,22 +26,34 @@ class Lineage:
     experiment: str | None  # name of the DVC experiment; None outside of `dvc exp run`
     source: str
     user: str
-    committed: dict = field(default_factory=dict)  # the stages that have run, as the commit's dvc.lock has them
+    committed: dict = field(
+        default_factory=dict
+    )  # the stages that have run, as the commit's dvc.lock has them
 
     @property
     def _known(self):
         """Hashes, by path, that the commit's dvc.lock has."""
-        return {path: hash for of in self.committed.values() for path, hash in {**of.deps, **of.outs}.items()}
+        return {
+            path: hash
+            for of in self.committed.values()
+            for path, hash in {**of.deps, **of.outs}.items()
+        }
 
     def changed(self, result):
         """Parameters of the result that are not as in the commit: by name, (value, committed value)."""
         found = params_of(self.committed[name] for name in result.stages if name in self.committed)
         before = {name: found[key] for key, name in named(found, result.settings["names"]).items()}
-        return {key: (v, before[key]) for key, v in result.params.items() if key in before and v != before[key]}
+        return {
+            key: (v, before[key])
+            for key, v in result.params.items()
+            if key in before and v != before[key]
+        }
 
     def has(self, result):
         """Whether the commit's dvc.lock has this very result."""
-        return {**result.data, **result.hashes}.items() <= self._known.items() and not self.changed(result)
+        return {**result.data, **result.hashes}.items() <= self._known.items() and not self.changed(
+            result
+        )
 
     def committed_metrics(self, result):
         """Metrics of the commit that the result has too, by name; empty where they are not in Git."""
@@ -61,7 +73,9 @@ class Lineage:
 def _git(root, *arguments):
     """What Git prints, None if it fails; and what it complains of."""
     try:
-        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, errors="replace")
+        done = subprocess.run(
+            ["git", *arguments], cwd=root, capture_output=True, text=True, errors="replace"
+        )
     except FileNotFoundError:
         return None, ""
     return (done.stdout.strip() if done.returncode == 0 else None), done.stderr.partition("\n")[0]
@@ -75,8 +89,13 @@ def _git_show(root, commit, file):
 def load_lineage(pipeline, root):
     """See `Lineage`; the files that may be dirty are those that the stages start from."""
     used = {path for stage in pipeline.stages.values() for path in [*stage.params, *stage.deps]}
-    inputs = used - {*meeting(used, [out for of in pipeline.declared.values() for out in of["outs"]])}
-    inputs |= {f"{path}.dvc" for path in inputs} | {*pipeline.files, FILE}  # Git knows what `dvc add` keeps by that
+    inputs = used - {
+        *meeting(used, [out for of in pipeline.declared.values() for out in of["outs"]])
+    }
+    inputs |= {f"{path}.dvc" for path in inputs} | {
+        *pipeline.files,
+        FILE,
+    }  # Git knows what `dvc add` keeps by that
     commit, refusal = _git(root, "rev-parse", "HEAD")
     changed, _ = _git(root, "status", "--porcelain", "--", *sorted(inputs))
     origin, _ = _git(root, "config", "--get", "remote.origin.url")
@@ -88,18 +107,25 @@ def load_lineage(pipeline, root):
         user = getpass.getuser()
     dirty = "unknown" if changed is None else str(bool(changed)).lower()
     refusal = "" if "not a git repository" in refusal else refusal
-    source = without_secrets(origin) if origin and ":" in origin else main_checkout(root).name
-    return Lineage(root, commit, dirty, refusal, os.environ.get("DVC_EXP_NAME"), source, user, committed)
+    source = redact_address(origin) if origin and ":" in origin else main_checkout(root).name
+    return Lineage(
+        root, commit, dirty, refusal, os.environ.get("DVC_EXP_NAME"), source, user, committed
+    )
 
 
 def described(result, lineage, metrics, names):
     """What a run says of itself, in Markdown; `names` are those of the DVC experiments that had its result."""
     before, changed = lineage.committed_metrics(result), lineage.changed(result)
     commit = lineage.commit[:7] if lineage.commit else None
-    lines = [f"Result{f' {result.run}' if result.run else ''} of the DVC pipeline in {lineage.source}", ""]
+    lines = [
+        f"Result{f' {result.run}' if result.run else ''} of the DVC pipeline in {lineage.source}",
+        "",
+    ]
     lines += [f"| | here | {f'commit {commit}' if before else ''} |", "|---|---:|---:|"]
     rows = {name: (value, before.get(name, "")) for name, value in metrics.items()} | changed
-    lines += [f"| {name} | {_short(value)} | {_short(other)} |" for name, (value, other) in rows.items()]
+    lines += [
+        f"| {name} | {_short(value)} | {_short(other)} |" for name, (value, other) in rows.items()
+    ]
     if result.data:
         lines += ["", f"Data: {', '.join(f'{path} ({md5})' for path, md5 in result.data.items())}"]
     if names and not lineage.has(result):
@@ -107,7 +133,10 @@ def described(result, lineage, metrics, names):
     elif commit:
         dirty = lineage.dirty != "false" and not lineage.has(result)
         with_changes = "with the uncommitted changes of that day, " if dirty else ""
-        lines += ["", f"To get it back: `git checkout {commit}`, {with_changes}then `dvc checkout` or `dvc repro`."]
+        lines += [
+            "",
+            f"To get it back: `git checkout {commit}`, {with_changes}then `dvc checkout` or `dvc repro`.",
+        ]
     return "\n".join(lines)
 
 
@@ -123,7 +152,9 @@ def run_name(result, lineage):
     if lineage.experiment:
         origin = lineage.experiment
     elif lineage.commit:
-        origin = lineage.commit[:7] + ("" if lineage.dirty == "false" else f"-dirty-{result.digest[:4]}")
+        origin = lineage.commit[:7] + (
+            "" if lineage.dirty == "false" else f"-dirty-{result.digest[:4]}"
+        )
     else:
         origin = f"no-git-{result.digest[:4]}"
     return " ".join([*changed, *([result.run] if result.run else []), origin])

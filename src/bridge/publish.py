@@ -36,14 +36,22 @@ import numpy as np
 import sqlalchemy
 from filelock import FileLock
 from mlflow import MlflowClient, MlflowException
-from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param, RunTag
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    InputTag,
+    LoggedModelOutput,
+    Metric,
+    Param,
+    RunTag,
+)
 from mlflow.models import Model, ModelSignature
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.types import Schema, TensorSpec
 from PIL import Image
 
 from bridge.errors import UserError
-from bridge.files import digest, replacing
+from bridge.files import atomic_write, digest
 from bridge.lineage import described, run_name
 from bridge.store import COMPLETE, EXPERIMENTS, FOLDER, PICTURES, RESULT, artifacts_there
 
@@ -61,18 +69,22 @@ def publish(results, lineage, store):
         client = MlflowClient(store.uri)
         experiment = _experiment(client, store)
         # How many runs were published, as far as the last one knows: the order of colours, and no more.
-        last = client.search_runs([experiment.experiment_id], max_results=1, order_by=["attributes.start_time DESC"])
+        last = client.search_runs(
+            [experiment.experiment_id], max_results=1, order_by=["attributes.start_time DESC"]
+        )
         order = itertools.count(1 + int(last[0].data.tags.get(ORDER, 0)) if last else 0)
         publish_one = partial(_publish, client, store, experiment, lineage, order)
-        with ThreadPoolExecutor(AT_ONCE if store.served else 1) as pool:  # a server answers several at once
+        with ThreadPoolExecutor(
+            AT_ONCE if store.is_remote else 1
+        ) as pool:  # a server answers several at once
             return dict(pool.map(publish_one, results))
     except (MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError, ImportError) as error:
-        reason = " ".join(store.told(str(error)).split())[:300]
+        reason = " ".join(store.redact(str(error)).split())[:300]
         advice = f"python {os.path.relpath(Path(__file__).parent, lineage.root)} publishes it"
         if "file is not a database" in reason or "database disk image is malformed" in reason:
             advice = f"move {store.file} away, and {advice} anew"
         reason += f"\nNothing that was computed is lost; {advice}."
-        raise UserError(f"cannot publish to {store.public}: {reason}") from None
+        raise UserError(f"cannot publish to {store.redacted_uri}: {reason}") from None
 
 
 def _create_database(store):
@@ -84,13 +96,15 @@ def _create_database(store):
 
     def hurry(connection, _):
         connection.execute("PRAGMA synchronous = OFF")
-        connection.execute("PRAGMA journal_mode = MEMORY")  # no file of its own, that a kill would leave behind
+        connection.execute(
+            "PRAGMA journal_mode = MEMORY"
+        )  # no file of its own, that a kill would leave behind
 
     with _locked(store, "database"):
         if store.file.exists():
             return
         sqlalchemy.event.listen(sqlalchemy.Engine, "connect", hurry)
-        with replacing(store.file) as temporary, chdir(store.file.parent):
+        with atomic_write(store.file) as temporary, chdir(store.file.parent):
             temporary.touch()  # where no file can be made, MLflow tries for minutes
             MlflowClient(f"sqlite:///{temporary}").search_experiments()
             with open(temporary, "rb+") as made:
@@ -113,10 +127,13 @@ def _alone(client, store, registry, what):
     who that is. A publisher that was killed leaves it behind.
     """
     with _locked(store, what):
-        if not store.served:
+        if not store.is_remote:
             yield
             return
-        name, holder = f"{registry}.publishing.{what[:16]}", f"{socket.gethostname()}:{store.folder}"
+        name, holder = (
+            f"{registry}.publishing.{what[:16]}",
+            f"{socket.gethostname()}:{store.folder}",
+        )
         seen, since = None, 0
         while not _first(lambda: client.create_registered_model(name, description=holder)):
             for other in client.search_registered_models(f"name = '{name}'"):
@@ -158,11 +175,18 @@ def _experiment(client, store):
             raise UserError(f"{told} as MLFLOW_EXPERIMENT_NAME says: unset one of them")
     elif not (found := client.get_experiment_by_name(store.experiment)):
         folder = str(store.folder)  # said, because MLflow's default is in the working directory
-        where = {"artifact_location": f"{folder}/{_registry(store.experiment)}", "tags": {FOLDER: folder}}
-        _first(lambda: client.create_experiment(store.experiment, **({} if store.served else where)))
+        where = {
+            "artifact_location": f"{folder}/{_registry(store.experiment)}",
+            "tags": {FOLDER: folder},
+        }
+        _first(
+            lambda: client.create_experiment(store.experiment, **({} if store.is_remote else where))
+        )
         found = client.get_experiment_by_name(store.experiment)
     if found.lifecycle_stage != "active":
-        raise UserError(f"the experiment {found.name} was deleted in MLflow: restore it, or set MLFLOW_EXPERIMENT_NAME")
+        raise UserError(
+            f"the experiment {found.name} was deleted in MLflow: restore it, or set MLFLOW_EXPERIMENT_NAME"
+        )
     return found
 
 
@@ -171,11 +195,17 @@ def _publish(client, store, experiment, lineage, order, result):
     with _alone(client, store, registry, result.digest):
         metrics, curves = result.numbers()  # before there is a run: it may refuse them
         if (metric := result.settings["champion"].get("metric")) and metric not in metrics:
-            raise UserError(f"mlflow.yaml: champion.metric is {metric}, but the metrics are {', '.join(metrics)}")
+            raise UserError(
+                f"mlflow.yaml: champion.metric is {metric}, but the metrics are {', '.join(metrics)}"
+            )
         run, fresh = _find_or_create(client, number, result, lineage, order)
         run_id, tags = run.info.run_id, run.data.tags
         new, lost = COMPLETE not in tags, not artifacts_there(run.info.artifact_uri)
-        model = _log_model(client, store, run, fresh, result) if result.settings["model"] and (new or lost) else None
+        model = (
+            _log_model(client, store, run, fresh, result)
+            if result.settings["model"] and (new or lost)
+            else None
+        )
         if new:
             _log_values(client, run, result, metrics, curves, model)
         if lost or tags.get(PICTURES) != result.pictures_digest:
@@ -188,12 +218,17 @@ def _publish(client, store, experiment, lineage, order, result):
         if new and model and result.settings["champion"]:
             _crown(client, store, registry, run, model, result, metrics, lineage)
         names = [*dict.fromkeys(f"{lineage.experiment or ''} {tags.get(EXPERIMENTS, '')}".split())]
-        done = {PICTURES: result.pictures_digest, "mlflow.note.content": described(result, lineage, metrics, names)}
+        done = {
+            PICTURES: result.pictures_digest,
+            "mlflow.note.content": described(result, lineage, metrics, names),
+        }
         if names:
             done[EXPERIMENTS] = " ".join(names)[:5000]
         if new:
             client.set_terminated(run_id, "FINISHED")
-        client.log_batch(run_id, tags=[RunTag(key, value) for key, value in {**done, COMPLETE: "true"}.items()])
+        client.log_batch(
+            run_id, tags=[RunTag(key, value) for key, value in {**done, COMPLETE: "true"}.items()]
+        )
     return result.digest, {"run_id": run_id, "experiment_id": number, "new": new}
 
 
@@ -203,8 +238,17 @@ def _find_or_create(client, number, result, lineage, order):
         return runs[0], False
     place = next(order)
     tags = {f"dvc.md5.{path}"[:250]: str(hash) for path, hash in result.hashes.items()}
-    tags |= {RESULT: result.digest, ORDER: str(place), "mlflow.runColor": _color(place), "git.dirty": lineage.dirty}
-    tags |= {"mlflow.source.name": lineage.source, "mlflow.source.type": "PROJECT", "mlflow.user": lineage.user}
+    tags |= {
+        RESULT: result.digest,
+        ORDER: str(place),
+        "mlflow.runColor": _color(place),
+        "git.dirty": lineage.dirty,
+    }
+    tags |= {
+        "mlflow.source.name": lineage.source,
+        "mlflow.source.type": "PROJECT",
+        "mlflow.user": lineage.user,
+    }
     if lineage.commit:
         tags["mlflow.source.git.commit"] = lineage.commit
     if result.settings["images"]:
@@ -215,12 +259,14 @@ def _find_or_create(client, number, result, lineage, order):
 def _color(order):
     """Hues by the order of publishing, a golden section of the circle apart: neighbours are told apart."""
     hue, light = (0.58 + order * 0.381966) % 1, (0.42, 0.55, 0.3)[order // 5 % 3]
-    return "#" + bytes(int(255 * channel) for channel in colorsys.hls_to_rgb(hue, light, 0.75)).hex()
+    return (
+        "#" + bytes(int(255 * channel) for channel in colorsys.hls_to_rgb(hue, light, 0.75)).hex()
+    )
 
 
 def _upload(store, repository, folder):
     """Every file of the folder: one after another, or several on their way to a server."""
-    if not store.served:
+    if not store.is_remote:
         repository.log_artifacts(str(folder))
         return
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
@@ -252,12 +298,20 @@ def _write_model(folder, model, result):
     settings, python = result.settings["model"], platform.python_version()
     if settings.keys() >= {"inputs", "outputs"}:
         try:
-            pairs = [(np.dtype(kind), tuple(shape)) for kind, shape in (settings["inputs"], settings["outputs"])]
+            pairs = [
+                (np.dtype(kind), tuple(shape))
+                for kind, shape in (settings["inputs"], settings["outputs"])
+            ]
         except (TypeError, ValueError) as error:
-            raise UserError(f"mlflow.yaml: model.inputs and model.outputs must be [type, shape]: {error}") from None
+            raise UserError(
+                f"mlflow.yaml: model.inputs and model.outputs must be [type, shape]: {error}"
+            ) from None
         model.signature = ModelSignature(*(Schema([TensorSpec(*pair)]) for pair in pairs))
     if example := settings.get("example"):
-        names = {"artifact_path": "input_example.json", "serving_input_path": "serving_input_example.json"}
+        names = {
+            "artifact_path": "input_example.json",
+            "serving_input_path": "serving_input_example.json",
+        }
         model.saved_input_example_info = {**names, "type": "ndarray"}
         (folder / names["artifact_path"]).write_text(json.dumps(example))
         (folder / names["serving_input_path"]).write_text(json.dumps({"inputs": example}))
@@ -266,8 +320,12 @@ def _write_model(folder, model, result):
     for path in settings.get("code", ()):
         target = folder / "code" / Path(path).name
         shutil.copytree(result.root / path, target, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "requirements.txt").write_text(f"mlflow=={mlflow.__version__}\nnumpy=={np.__version__}\n")
-    (folder / "python_env.yaml").write_text(f"python: {python}\ndependencies:\n- -r requirements.txt\n")
+    (folder / "requirements.txt").write_text(
+        f"mlflow=={mlflow.__version__}\nnumpy=={np.__version__}\n"
+    )
+    (folder / "python_env.yaml").write_text(
+        f"python: {python}\ndependencies:\n- -r requirements.txt\n"
+    )
     flavor = {"loader_module": settings["loader"], "python_version": python, "data": data}
     flavor |= {"code": "code" if settings.get("code") else None, "config": settings.get("config")}
     model.add_flavor("python_function", **flavor, env={"virtualenv": "python_env.yaml"})
@@ -293,10 +351,14 @@ def _log_values(client, run, result, metrics, curves, model):
     # A batch has room for 1000 values, these and the parameters.
     for batch in range(max(-(-len(points) // 900), -(-len(params) // 100))):
         client.log_batch(run_id, points[900 * batch :][:900], params[100 * batch :][:100])
-    inputs = [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")]) for dataset in data]
+    inputs = [
+        DatasetInput(dataset, [InputTag("mlflow.data.context", "training")]) for dataset in data
+    ]
     try:
         client.log_inputs(run_id, inputs)
-    except MlflowException:  # another result made the same data set at the same moment: now it is there
+    except (
+        MlflowException
+    ):  # another result made the same data set at the same moment: now it is there
         client.log_inputs(run_id, inputs)
 
 
@@ -315,7 +377,9 @@ def _log_files(store, repository, start, result):
             name = f"{folder}/images/{key}+step+{step}+timestamp+{start + step}+{unique}"
             with Image.open(file) as image:
                 image.save(f"{name}+compressed.webp", method=0)
-                shutil.copy(file, f"{name}.png") if file.suffix == ".png" else image.save(f"{name}.png")
+                shutil.copy(file, f"{name}.png") if file.suffix == ".png" else image.save(
+                    f"{name}.png"
+                )
         _upload(store, repository, folder)
 
 
@@ -324,7 +388,11 @@ def _crown(client, store, registry, run, model, result, metrics, lineage):
 
     The best on some data has the alias champion-DATA; champion is that of the data of the committed pipeline.
     """
-    metric, data, run_id = result.settings["champion"]["metric"], result.compared_on, run.info.run_id
+    metric, data, run_id = (
+        result.settings["champion"]["metric"],
+        result.compared_on,
+        run.info.run_id,
+    )
     if math.isnan(value := metrics[metric]):  # no number is above it
         return
     own, committed = (f"champion-{of[:8]}" for of in (data, lineage.committed_data(result) or data))
@@ -350,12 +418,22 @@ def _crown(client, store, registry, run, model, result, metrics, lineage):
         if best:
             versions = client.search_model_versions(f"run_id = '{run_id}'")
             if not versions:
-                said = {"tags": {metric: repr(value), "data": data}, "await_creation_for": 0, "model_id": model}
+                said = {
+                    "tags": {metric: repr(value), "data": data},
+                    "await_creation_for": 0,
+                    "model_id": model,
+                }
                 said["description"] = f"{metric} {value:.4g}: {run.info.run_name}"
-                versions = [client.create_model_version(registry, f"models:/{model}", run_id, **said)]
+                versions = [
+                    client.create_model_version(registry, f"models:/{model}", run_id, **said)
+                ]
             there[own] = versions[0].version
-            linked = {"mlflow.modelVersions": json.dumps([{"name": registry, "version": there[own]}])}
-            client.set_logged_model_tags(model, linked)  # or the model's page says that it is not registered
+            linked = {
+                "mlflow.modelVersions": json.dumps([{"name": registry, "version": there[own]}])
+            }
+            client.set_logged_model_tags(
+                model, linked
+            )  # or the model's page says that it is not registered
             client.set_registered_model_alias(registry, own, there[own])
         target = there.get(committed) or there[own if held else "champion"]
         if there.get("champion") != target:

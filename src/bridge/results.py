@@ -44,7 +44,9 @@ class Result:
         """
         metrics, curves = {}, {}
         for path in self.metric_files:
-            for key, value in flat(content_of(path) if content_of else read(self.root / path)).items():
+            for key, value in flat(
+                content_of(path) if content_of else read(self.root / path)
+            ).items():
                 if isinstance(value, int | float) and not isinstance(value, bool):
                     metrics[path, key] = float(str(value))  # infinite where it is too large
         for path, x, columns in self.curves:
@@ -54,7 +56,9 @@ class Result:
                     if points := points_of(rows, x, y):
                         curves[file.relative_to(self.root).as_posix(), y] = points
                     elif path in self.settings["curves"]:
-                        raise UserError(f"{FILE}: curves: {path} has no numbers {y} by growing whole {x}")
+                        raise UserError(
+                            f"{FILE}: curves: {path} has no numbers {y} by growing whole {x}"
+                        )
         names = named([*metrics, *curves], self.settings["names"])
         return [{names[key]: value for key, value in found.items()} for found in (metrics, curves)]
 
@@ -64,7 +68,9 @@ class Result:
             place = self.root / path
             for file in files_in(place):
                 if place.is_dir() and not file.stem.isdecimal():
-                    raise UserError(f"{FILE}: images: {file.name} in {path} is not named after its step, as 10.png is")
+                    raise UserError(
+                        f"{FILE}: images: {file.name} in {path} is not named after its step, as 10.png is"
+                    )
                 yield name, int(file.stem) if place.is_dir() else 0, file
 
     def files(self):
@@ -74,7 +80,9 @@ class Result:
             if patterns:
                 wanted = any(fnmatch.fnmatch(path, pattern) for pattern in patterns)
             else:
-                size = sum(file.stat().st_size for file in files_in(self.root / path) if is_inside(path))
+                size = sum(
+                    file.stat().st_size for file in files_in(self.root / path) if is_inside(path)
+                )
                 wanted = size <= self.settings["max_bytes"] and path not in shown
             if wanted and is_inside(path):
                 yield path
@@ -83,7 +91,9 @@ class Result:
         """Raises UserError if a file is not what its stage wrote."""
         for path, locked in {**self.hashes, **self.pictures}.items():
             if locked and is_inside(path) and md5(self.root / path) != locked:
-                spoiled = f"the object {locked[:2]}/{locked[2:]} of DVC's cache is spoiled: delete it"
+                spoiled = (
+                    f"the object {locked[:2]}/{locked[2:]} of DVC's cache is spoiled: delete it"
+                )
                 told = f"{path} is not what its stage wrote (dvc.lock): run dvc repro. If it says so again, {spoiled}"
                 raise UserError(told)
 
@@ -115,7 +125,9 @@ def named(keys, beginnings):
         begin = next((begin for begin in beginnings if name.startswith(begin)), "")
         name = re.sub(r"[^\w.\- :/]", "_", beginnings.get(begin, "") + name.removeprefix(begin))
         if named.setdefault(name, (file, key)) != (file, key):
-            raise UserError(f"{FILE}: names: {key} of {file} and {named[name][1]} of {named[name][0]} would be {name}")
+            raise UserError(
+                f"{FILE}: names: {key} of {file} and {named[name][1]} of {named[name][0]} would be {name}"
+            )
     return {key: name for name, key in named.items()}
 
 
@@ -125,18 +137,26 @@ def load_results(pipeline, settings, root):
     UserError where a stage has not run, or mlflow.yaml names stages or files that are not there.
     """
     if not pipeline.upstream:
-        raise UserError("there are no stages to publish: dvc.yaml has none, or none that writes a dep of ours")
+        raise UserError(
+            "there are no stages to publish: dvc.yaml has none, or none that writes a dep of ours"
+        )
     items = {} if settings["runs"] else {"": pipeline.upstream}
     for name in pipeline.upstream:
         stage, _, item = name.partition("@")
         if stage in settings["runs"]:
             items.setdefault(item or stage, []).append(name)
     if settings["runs"] and not items:
-        raise UserError(f"{FILE}: runs: no stage upstream is called {' or '.join(settings['runs'])}")
+        raise UserError(
+            f"{FILE}: runs: no stage upstream is called {' or '.join(settings['runs'])}"
+        )
     traced = {run: pipeline.trace(names) for run, names in items.items()}
     for name in sorted({name for names in traced.values() for name in names} - {*pipeline.stages}):
-        raise UserError(f"stage {name} has not run, so there is no result to publish: run dvc repro first")
-    return [_result(pipeline, names, run, of_run(settings, run), root) for run, names in traced.items()]
+        raise UserError(
+            f"stage {name} has not run, so there is no result to publish: run dvc repro first"
+        )
+    return [
+        _result(pipeline, names, run, of_run(settings, run), root) for run, names in traced.items()
+    ]
 
 
 def _result(pipeline, names, run, settings, root):
@@ -144,18 +164,28 @@ def _result(pipeline, names, run, settings, root):
     deps = {path: hash for stage in stages for path, hash in stage.deps.items()}
     outs = {path: hash for stage in stages for path, hash in stage.outs.items()}
     known, needed, made = {**deps, **outs}, {*meeting(outs, deps)}, {*meeting(deps, outs)}
-    drawn = {path for path in outs if path not in needed and is_inside(path) and is_picture(root / path)}
+    drawn = {
+        path for path in outs if path not in needed and is_inside(path) and is_picture(root / path)
+    }
     hashes = {path: hash for path, hash in outs.items() if path not in drawn}
     pictures = {path: hash for path, hash in outs.items() if path in drawn}
     params = params_of(stage for stage in stages if not stage.outs or stage.outs.keys() - drawn)
     by_name = named(params, settings["names"])
-    shown = {"run": run, "params": {f"{file}:{key}": v for (file, key), v in params.items()}, "hashes": hashes}
-    data = settings["data"] or [path for path in sorted(deps) if path not in made and _is_data(root, path)]
+    shown = {
+        "run": run,
+        "params": {f"{file}:{key}": v for (file, key), v in params.items()},
+        "hashes": hashes,
+    }
+    data = settings["data"] or [
+        path for path in sorted(deps) if path not in made and _is_data(root, path)
+    ]
     on, model = settings["champion"].get("on", []), settings["model"]
     outputs = [*settings["images"].values(), *([model["file"]] if model else [])]
     for paths, there in ([*data, *on], known), (outputs, outs):
         for path in sorted({*paths} - {*meeting(paths, there)}):
-            raise UserError(f"{FILE}: {path} is not a file of a stage upstream{run and f' of {run}'}")
+            raise UserError(
+                f"{FILE}: {path} is not a file of a stage upstream{run and f' of {run}'}"
+            )
     for path in model.get("code", []):
         if not (root / path).is_dir():
             raise UserError(f"{FILE}: model.code: {path} is not a folder")
@@ -171,7 +201,11 @@ def _result(pipeline, names, run, settings, root):
         data={path: known.get(path) or md5(root / path) for path in data},
         compared_on=digest([known.get(path) or md5(root / path) for path in on]),
         metric_files=meeting(pipeline.metrics, hashes),
-        curves=[(path, x, settings["curves"].get(path, ys)) for path, x, ys in pipeline.curves if path in tables],
+        curves=[
+            (path, x, settings["curves"].get(path, ys))
+            for path, x, ys in pipeline.curves
+            if path in tables
+        ],
         digest=digest(shown),
         pictures_digest=digest(pictures),
     )

@@ -33,14 +33,22 @@ class Settings(TypedDict, total=False):
     """The keys of mlflow.yaml, all of them optional. {run} in a value becomes the name of the run."""
 
     experiment: str  # name of the MLflow experiment; else that of the project's folder
-    runs: list[str]  # one run for each of these stages, or item of a `foreach`; else one for the whole pipeline
+    runs: list[
+        str
+    ]  # one run for each of these stages, or item of a `foreach`; else one for the whole pipeline
     params: dict[str, Any]  # to add, by name
     names: dict[str, str]  # beginnings of parameters' and metrics' names, and what they become
-    curves: dict[str, list[str]]  # by path of a table, its columns to draw; else those that dvc.yaml says
-    images: dict[str, str]  # by name, a picture, or a folder of pictures that are named after their steps
+    curves: dict[
+        str, list[str]
+    ]  # by path of a table, its columns to draw; else those that dvc.yaml says
+    images: dict[
+        str, str
+    ]  # by name, a picture, or a folder of pictures that are named after their steps
     files: list[str]  # patterns of outputs to keep with the run; else all up to max_bytes
     max_bytes: int  # size of the largest output that is kept
-    data: list[str]  # outputs or inputs that are the data set; else the data files that no stage writes
+    data: list[
+        str
+    ]  # outputs or inputs that are the data set; else the data files that no stage writes
     model: Model
     champion: Champion
 
@@ -52,20 +60,29 @@ def load_settings(root):
     if "champion" in content and "model" not in content:
         raise UserError(f"{FILE}: champion needs a model: it is the alias of one")
     kinds = get_type_hints(Settings)
-    empty = {key: {} if is_typeddict(kind) else (get_origin(kind) or kind)() for key, kind in kinds.items()}
+    empty = {
+        key: {} if is_typeddict(kind) else (get_origin(kind) or kind)()
+        for key, kind in kinds.items()
+    }
     return empty | {"max_bytes": 10_000_000} | content
 
 
 def _check(where, value, kind):
     """Raises UserError if the value is not of the kind, or a part of it is not."""
-    plain, parts = (dict, get_type_hints(kind)) if is_typeddict(kind) else (get_origin(kind) or kind, None)
+    plain, parts = (
+        (dict, get_type_hints(kind)) if is_typeddict(kind) else (get_origin(kind) or kind, None)
+    )
     if plain is not Any and (not isinstance(value, plain) or isinstance(value, bool)):
-        raise UserError(f"{FILE}: {where[1:] or 'the whole'} is {value!r}, but must be {KINDS[plain]}")
+        raise UserError(
+            f"{FILE}: {where[1:] or 'the whole'} is {value!r}, but must be {KINDS[plain]}"
+        )
     if parts:
         for key in [*value, *kind.__required_keys__]:
             if key not in parts or key not in value:
                 wrong = "is missing" if key in parts else "is not a setting"
-                raise UserError(f"{FILE}: {f'{where}.{key}'[1:]} {wrong}; the settings are {', '.join(parts)}")
+                raise UserError(
+                    f"{FILE}: {f'{where}.{key}'[1:]} {wrong}; the settings are {', '.join(parts)}"
+                )
             _check(f"{where}.{key}", value[key], parts[key])
     elif kinds := get_args(kind):
         for key, one in value.items() if plain is dict else enumerate(value):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bridge.errors import UserError
-from bridge.files import digest, flat, main_checkout, md5, read, replacing
+from bridge.files import atomic_write, digest, flat, main_checkout, md5, read
 
 RECEIPT = "mlruns/receipt.json"  # the output of our own stage
 MEMO = ".dvc/tmp/bridge.stages.json"
@@ -33,12 +33,22 @@ class Pipeline:
     def __init__(self, root):
         asked = _declared(root)
         self.files = asked["watched"]  # each dvc.yaml, and what its templates take values from
-        self.declared = asked["stages"]  # lock (file), name, wdir, deps, outs, params (files), after (names of stages)
+        self.declared = asked[
+            "stages"
+        ]  # lock (file), name, wdir, deps, outs, params (files), after (names of stages)
         self.metrics = asked["metrics"]  # paths of the files
-        self.curves = asked["curves"]  # of the tables that are plots, path, column x, columns y (all if empty)
-        own = [self.declared.pop(name) for name, of in [*self.declared.items()] if RECEIPT in of["outs"]]
+        self.curves = asked[
+            "curves"
+        ]  # of the tables that are plots, path, column x, columns y (all if empty)
+        own = [
+            self.declared.pop(name)
+            for name, of in [*self.declared.items()]
+            if RECEIPT in of["outs"]
+        ]
         # Of those that have run, a `Stage`; and names of those that our own comes after, directly or not, or else all.
-        self.stages = self.locked(lambda file: (root / file).read_text("utf-8") if (root / file).exists() else "")
+        self.stages = self.locked(
+            lambda file: (root / file).read_text("utf-8") if (root / file).exists() else ""
+        )
         self.upstream = self.trace(own[0]["after"] if own else self.declared)
 
     def locked(self, text_of):
@@ -76,7 +86,9 @@ class Pipeline:
             for file, used in self.stages[name].params.items():
                 for key in used if file in now else ():
                     given = now[file].get(key)
-                    if "[" not in key and given != used[key] and str(given) != str(used[key]):  # nan is not nan
+                    if (
+                        "[" not in key and given != used[key] and str(given) != str(used[key])
+                    ):  # nan is not nan
                         told = f"{file}: {key} is {given}, but the results were made with {used[key]}: run dvc repro"
                         raise UserError(f"{told}, or, if {name} is frozen, dvc unfreeze it first")
             for dep, used in self.stages[name].deps.items():  # of all of an output, or of a part
@@ -98,18 +110,28 @@ def _places(path):
 
 def params_of(stages):
     """The parameters of the stages, by (file, name)."""
-    return {(file, key): v for stage in stages for file, values in stage.params.items() for key, v in values.items()}
+    return {
+        (file, key): v
+        for stage in stages
+        for file, values in stage.params.items()
+        for key, v in values.items()
+    }
 
 
 def _placed(wdir, path):
     """A path that is relative to a stage's folder, relative to the project."""
-    return path if "://" in path else os.path.normpath(os.path.join(wdir, path)).replace(os.sep, "/")
+    return (
+        path if "://" in path else os.path.normpath(os.path.join(wdir, path)).replace(os.sep, "/")
+    )
 
 
 def _stage(wdir, entry):
     def hashes(kind):
         parts = {_placed(wdir, part["path"]): part for part in entry.get(kind, [])}
-        return {path: part.get("md5") or part.get("etag") or part.get("checksum") for path, part in parts.items()}
+        return {
+            path: part.get("md5") or part.get("etag") or part.get("checksum")
+            for path, part in parts.items()
+        }
 
     params = {_placed(wdir, file): flat(values) for file, values in entry.get("params", {}).items()}
     return Stage(params, hashes("deps"), hashes("outs"))
@@ -127,7 +149,7 @@ def _declared(root):
         if kept["key"] == key(kept["watched"]):
             return kept
     asked = _ask_dvc(root)
-    with replacing(memo) as temporary:
+    with atomic_write(memo) as temporary:
         temporary.write_text(json.dumps(asked | {"key": key(asked["watched"])}))
     return asked
 
@@ -143,26 +165,40 @@ def _ask_dvc(root):
     stages, metrics, curves = {}, [], []
     try:
         graph = Repo(str(root)).index.graph
-        ours = [stage for stage in graph if stage.path_in_repo.endswith("dvc.yaml")]  # not those of `dvc add`
-        names = {stage: f"{stage.path_in_repo}:{stage.name}".removeprefix("dvc.yaml:") for stage in ours}
+        ours = [
+            stage for stage in graph if stage.path_in_repo.endswith("dvc.yaml")
+        ]  # not those of `dvc add`
+        names = {
+            stage: f"{stage.path_in_repo}:{stage.name}".removeprefix("dvc.yaml:") for stage in ours
+        }
         for stage, name in names.items():
             outs = {placed(out.fs_path): out for out in stage.outs}
             stages[name] = {
                 "lock": stage.path_in_repo.removesuffix("yaml") + "lock",
                 "name": stage.name,
                 "wdir": placed(stage.wdir),
-                "deps": [dep.def_path if "://" in dep.def_path else placed(dep.fs_path) for dep in stage.deps],
+                "deps": [
+                    dep.def_path if "://" in dep.def_path else placed(dep.fs_path)
+                    for dep in stage.deps
+                ],
                 "outs": [*outs],
                 "params": [placed(dep.fs_path) for dep in stage.params],
                 "after": [names[maker] for maker in graph.successors(stage) if maker in names],
             }
             metrics += [path for path, out in outs.items() if out.metric]
-            curves += [table for path, out in outs.items() if out.plot for table in _tables(path, out.plot, ".")]
+            curves += [
+                table
+                for path, out in outs.items()
+                if out.plot
+                for table in _tables(path, out.plot, ".")
+            ]
         files = {stage.path_in_repo: stage.dvcfile for stage in ours}
         watched = {*files}
         for file, dvcfile in files.items():
             folder = os.path.dirname(file)
-            metrics += [_placed(folder, path) for path in dvcfile.metrics]  # what stands beside the stages
+            metrics += [
+                _placed(folder, path) for path in dvcfile.metrics
+            ]  # what stands beside the stages
             for plot in dvcfile.plots:
                 for path, of in plot.items() if isinstance(plot, dict) else ():
                     curves += _tables(path, of, folder)
@@ -179,4 +215,8 @@ def _tables(path, of, folder):
     for file, columns in (y if isinstance(y, dict) else {path: y}).items():
         column = x.get(file, next(iter(x.values()))) if isinstance(x, dict) else x
         if column:
-            yield _placed(folder, file), column, [columns] if isinstance(columns, str) else columns or []
+            yield (
+                _placed(folder, file),
+                column,
+                [columns] if isinstance(columns, str) else columns or [],
+            )

@@ -36,17 +36,17 @@ class Store:
     folder: Path  # beside the file: holds the locks, and the artifacts unless a server keeps them
 
     @property
-    def served(self):
+    def is_remote(self):
         return self.uri.startswith("http")
 
     @property
-    def public(self):
+    def redacted_uri(self):
         """The URI as it may be shown."""
-        return self.uri if self.file else without_secrets(self.uri)
+        return self.uri if self.file else redact_address(self.uri)
 
-    def told(self, text):
+    def redact(self, text):
         """What others say, without the secrets of the URI."""
-        text = re.sub(r"(?<=://)\S*@", "", text.replace(self.uri, self.public))
+        text = re.sub(r"(?<=://)\S*@", "", text.replace(self.uri, self.redacted_uri))
         query = self.uri.partition("?")[2]
         return text.replace(f"?{query}", "") if query and not self.file else text
 
@@ -54,10 +54,10 @@ class Store:
     def server(self):
         """Address of the server, or the one that `mlflow ui` serves a database at."""
         port = os.environ.get("MLFLOW_PORT") or "5000"
-        return self.public.rstrip("/") if self.served else f"http://127.0.0.1:{port}"
+        return self.redacted_uri.rstrip("/") if self.is_remote else f"http://127.0.0.1:{port}"
 
 
-def without_secrets(address):
+def redact_address(address):
     """The address without user, password and query, as it may be shown, even if it is not a valid one."""
     scheme, separator, rest = address.partition("://")
     if separator and "@" in rest.partition("?")[2]:  # the password may hold a "?", the query an "@"
@@ -77,14 +77,16 @@ def configured_store(root, experiment):
     if found := re.fullmatch(r"(sqlite(?:\+\w+)?):///?([^?]*)(\?.*)?", uri):
         kind, path, query = found.groups(default="")
         if path.lstrip("/") in ("", ":memory:") or path.startswith("file:"):
-            raise UserError(f"MLFLOW_TRACKING_URI is {uri}, but must name a file that stays: sqlite:///mlflow.db")
+            raise UserError(
+                f"MLFLOW_TRACKING_URI is {uri}, but must name a file that stays: sqlite:///mlflow.db"
+            )
         file = main / path
         if file.is_dir():
             raise UserError(f"MLFLOW_TRACKING_URI is {uri}, which is a folder, but must be a file")
         uri = f"{kind}:///{file}{query}"
     registry = os.environ.get("MLFLOW_REGISTRY_URI", "").strip()
     if registry and re.split(r"[:+]", registry.lower())[0] not in REGISTRIES:
-        told = f"MLFLOW_REGISTRY_URI is {without_secrets(registry)}, which cannot keep the aliases of a champion"
+        told = f"MLFLOW_REGISTRY_URI is {redact_address(registry)}, which cannot keep the aliases of a champion"
         raise UserError(f"{told}: unset it, or name one of {', '.join(REGISTRIES)}")
     number = os.environ.get("MLFLOW_EXPERIMENT_ID") or None
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or ("" if number else experiment)
@@ -106,7 +108,9 @@ def complete_runs(store, digests):
         for digest in digests:
             asked = {"name": store.experiment, "number": store.number, "digest": digest}
             for run, number, artifacts in database.execute(query, asked):
-                tags = dict(database.execute("SELECT key, value FROM tags WHERE run_uuid = ?", (run,)))
+                tags = dict(
+                    database.execute("SELECT key, value FROM tags WHERE run_uuid = ?", (run,))
+                )
                 if COMPLETE in tags and artifacts_there(artifacts):
                     found[digest] = {"run_id": run, "experiment_id": str(number), "tags": tags}
     return found
@@ -118,7 +122,7 @@ def artifacts_there(uri):
     return ":/" in path or Path(path).exists()
 
 
-def mend_moved(store):
+def relocate_artifacts(store):
     """After the checkout was moved: MLflow stores absolute paths, and finds nothing under the old.
 
     In one transaction, so that others see the old or the new.

@@ -10,7 +10,9 @@ from pathlib import Path
 
 os.environ.pop("MPLBACKEND", None)  # none is needed, and one that is not installed ends the import
 os.environ.pop("FREETYPE_PROPERTIES", None)  # other shapes of letters
-with chdir(Path(__file__).parent):  # the file matplotlibrc of the current folder is read, and no other
+with chdir(
+    Path(__file__).parent
+):  # the file matplotlibrc of the current folder is read, and no other
     from matplotlib import artist, font_manager, get_data_path
 
 # Matplotlib writes documentation of its classes while they are imported, for nearly half of that time.

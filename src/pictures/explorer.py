@@ -10,7 +10,16 @@ import json
 import numpy as np
 
 from pictures import pages
-from pictures.palette import MARKERS, PALE, PALETTE, TINT, class_colors, limit, marker_size, thinning
+from pictures.palette import (
+    MARKERS,
+    PALE,
+    PALETTE,
+    TINT,
+    class_colors,
+    limit,
+    marker_size,
+    thinning,
+)
 from pipeline import paths
 from pipeline.files import read_curve, read_points, read_snapshots
 from spirals.models import MODELS
@@ -35,7 +44,11 @@ def explorer(root, room):
         "pale": PALE,
         "tint": TINT,
         "mostLines": MOST_LINES,
-        "points": {"x": text64(X[shown].T), "y": text64(y[shown], np.uint8), "area": marker_size(len(y))},
+        "points": {
+            "x": text64(X[shown].T),
+            "y": text64(y[shown], np.uint8),
+            "area": marker_size(len(y)),
+        },
     }
     curves = {name: read_curve(root / paths.curve(name)) for name in MODELS}
     plain = {name: _curve(curve) for name, curve in curves.items()}
@@ -61,7 +74,9 @@ def explorer(root, room):
         advice=to_try(models) if models else "",
         legend=range(classes) if classes <= len(PALETTE) else (),
         rows=range(min(classes, 4)),  # whose probabilities are told at once
-        data=json.dumps({**common, "models": models}, separators=(",", ":")).replace("<", "\\u003c"),
+        data=json.dumps({**common, "models": models}, separators=(",", ":")).replace(
+            "<", "\\u003c"
+        ),
         script=SCRIPT,
     )
 
@@ -81,7 +96,9 @@ def layers(weights):
 
 def _read(path, name, classes, most):
     """The snapshots; none of them where one alone is more than `most` numbers, which may take minutes to read."""
-    if path.stat().st_size > 26 * most * len(SNAPSHOTS):  # characters of the longest number, with its comma
+    if path.stat().st_size > 26 * most * len(
+        SNAPSHOTS
+    ):  # characters of the longest number, with its comma
         return []
     return read_snapshots(path, name, classes)
 
@@ -90,8 +107,12 @@ def _kept(snapshots, most):
     """The snapshots that fit into `most` numbers: all, or some of them evenly, among them the first and the last."""
     if not snapshots or not layers(snapshots[-1]["weights"]):
         return []
-    fit = min(len(snapshots), int(most // sum(value.size for value in snapshots[-1]["weights"].values())))
-    back = np.linspace(0, len(snapshots) - 1, fit).tolist()  # from the last on: where but one fits, it is that
+    fit = min(
+        len(snapshots), int(most // sum(value.size for value in snapshots[-1]["weights"].values()))
+    )
+    back = np.linspace(
+        0, len(snapshots) - 1, fit
+    ).tolist()  # from the last on: where but one fits, it is that
     return [snapshots[-1 - round(steps)] for steps in reversed(back)]
 
 
@@ -99,7 +120,9 @@ def _curve(curve):
     """A curve with so few points that it may be drawn at once; of a longer one the peaks in every part."""
     if len(curve) > MOST_CURVE:
         parts = np.array_split(np.arange(len(curve)), MOST_CURVE // 2)
-        peaks = [part[extreme(curve[part, 1])] for part in parts for extreme in (np.argmin, np.argmax)]
+        peaks = [
+            part[extreme(curve[part, 1])] for part in parts for extreme in (np.argmin, np.argmax)
+        ]
         curve = curve[np.unique([0, *peaks, len(curve) - 1])]
     return {"iteration": text64(curve[:, 0]), "loss": text64(curve[:, 1])}
 
@@ -119,7 +142,9 @@ def _model(name, kept, count, curve, plain):
         "moments": moments,
         "of": count,
         "curve": plain,
-        "weights": text64(np.concatenate([part.ravel() for at in chain for pair in at for part in pair])),
+        "weights": text64(
+            np.concatenate([part.ravel() for at in chain for pair in at for part in pair])
+        ),
     }
 
 
@@ -130,6 +155,9 @@ def to_try(models):
     below = [i for i, moment in enumerate(moments) if moment["accuracy"] < GOOD]
     if not below or below[-1] == len(moments) - 1:
         return "Play the training, or drag it. "
-    iteration, title = moments[below[-1] + 1]["iteration"], best["title"][0].lower() + best["title"][1:]
+    iteration, title = (
+        moments[below[-1] + 1]["iteration"],
+        best["title"][0].lower() + best["title"][1:],
+    )
     told = f"there, and at every later moment kept, at least {GOOD:.0%} of the points are right"
     return f"Play the training, or drag it to iteration {iteration:,} of the {title}: {told}. "

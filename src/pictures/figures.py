@@ -12,19 +12,33 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator
 from PIL import Image
 
-from pictures.palette import LARGEST, MARKERS, PALE, PALETTE, TINT, class_colors, limit, marker_size, thinning
-from pipeline.files import reading, replacing
-from spirals.arithmetic import exp, log
+from pictures.palette import (
+    LARGEST,
+    MARKERS,
+    PALE,
+    PALETTE,
+    TINT,
+    class_colors,
+    limit,
+    marker_size,
+    thinning,
+)
+from pipeline.files import atomic_write, file_errors
+from portable.arithmetic import exp, log
 from spirals.data import NAME
 from spirals.models import MODELS, softmax
 
-MODEL_COLORS = dict(zip(MODELS, cycle(["#D55E00", *PALETTE[:1], *PALETTE[2:5], "#E69F00", "#666666"])))
+MODEL_COLORS = dict(
+    zip(MODELS, cycle(["#D55E00", *PALETTE[:1], *PALETTE[2:5], "#E69F00", "#666666"]))
+)
 ZOOM, ZOOM_FROM = 0.15, 500  # share of a curve that is shown larger, if it has so many points
 INSET = (0.32, 0.4, 0.66, 0.5)  # where: left, bottom, width, height, as shares of the panel
 TICKS = 0.1  # room for its ticks on the left and below, as a share of the panel
 LEAST = 1e-16  # loss: on a logarithmic scale, smaller ones are as good as zero
 PANEL = 5.2  # inches: width of one part of a figure
-AT_ONCE = 2**18  # numbers of the widest layer, some 2 MiB: larger steps leave the cache, smaller ones cost time
+AT_ONCE = (
+    2**18
+)  # numbers of the widest layer, some 2 MiB: larger steps leave the cache, smaller ones cost time
 # All settings, whatever the user or another library has set. (To set a backend, Matplotlib would look for one.)
 STYLE = rc_params_from_file(Path(__file__).with_name("matplotlibrc"), use_default_template=True)
 STYLE = {key: value for key, value in STYLE.items() if key != "backend"}
@@ -46,8 +60,13 @@ def leads(probabilities):
     """By how much each class is more probable than the best other [K, ...]: above 0 if predicted, 0 on a boundary."""
     best = np.argmax(probabilities, axis=0)
     first = np.max(probabilities, axis=0)
-    second = reduce(np.maximum, (np.where(best == k, -1.0, of_class) for k, of_class in enumerate(probabilities)))
-    return np.stack([of_class - np.where(best == k, second, first) for k, of_class in enumerate(probabilities)])
+    second = reduce(
+        np.maximum,
+        (np.where(best == k, -1.0, of_class) for k, of_class in enumerate(probabilities)),
+    )
+    return np.stack(
+        [of_class - np.where(best == k, second, first) for k, of_class in enumerate(probabilities)]
+    )
 
 
 def tinted(best, margin):
@@ -61,7 +80,9 @@ def panels_of(count, height, top, bottom, left=0.7, right=0.12, gap=0.82, **sett
     width = PANEL * count
     figure = Figure(figsize=(width, height))
     side = (width - left - right - gap * (count - 1)) / count
-    figure.subplots_adjust(left / width, bottom / height, 1 - right / width, 1 - top / height, gap / side)
+    figure.subplots_adjust(
+        left / width, bottom / height, 1 - right / width, 1 - top / height, gap / side
+    )
     return figure, figure.subplots(1, count, squeeze=False, **settings)[0]
 
 
@@ -74,8 +95,10 @@ def rendered(figure, dpi):
 
 
 def write_image(image, path, dpi):
-    with replacing(path) as temporary:
-        image.save(temporary, dpi=(dpi, dpi), compress_level=3)  # the usual 6: twice the time, a sixth of the bytes
+    with atomic_write(path) as temporary:
+        image.save(
+            temporary, dpi=(dpi, dpi), compress_level=3
+        )  # the usual 6: twice the time, a sixth of the bytes
 
 
 def save(figure, path, dpi):
@@ -86,9 +109,13 @@ def side_by_side(pictures, path, dpi):
     """Pictures of one height, as one."""
     images = []
     for picture in pictures:
-        with reading(picture), Image.open(picture) as image:
+        with file_errors(picture), Image.open(picture) as image:
             images.append(image.convert("RGB"))
-    together = Image.new("RGB", (sum(image.width for image in images), max(image.height for image in images)), "white")
+    together = Image.new(
+        "RGB",
+        (sum(image.width for image in images), max(image.height for image in images)),
+        "white",
+    )
     left = 0
     for image in images:
         together.paste(image, (left, 0))
@@ -106,30 +133,50 @@ def scatter(ax, X, y, predicted):
         missed = predicted[ours] != k
         style = {"s": size, "marker": MARKERS[k % len(MARKERS)], "color": rgb[k]}
         label = f"class {k}" if len(rgb) <= len(PALETTE) else None
-        ax.scatter(*X[ours[~missed]].T, **style, edgecolors="white", linewidths=0.5 * edge, label=label)
-        ax.scatter(*X[ours[missed]].T, **style, edgecolors="black", linewidths=0.3 + 0.9 * edge, zorder=3)
+        ax.scatter(
+            *X[ours[~missed]].T, **style, edgecolors="white", linewidths=0.5 * edge, label=label
+        )
+        ax.scatter(
+            *X[ours[missed]].T, **style, edgecolors="black", linewidths=0.3 + 0.9 * edge, zorder=3
+        )
     if (predicted != y).any():
-        ax.scatter([], [], s=LARGEST, color="white", edgecolors="black", linewidths=1.2, label="misclassified")
+        ax.scatter(
+            [],
+            [],
+            s=LARGEST,
+            color="white",
+            edgecolors="black",
+            linewidths=1.2,
+            label="misclassified",
+        )
     lim = limit(X)
     ax.set(aspect="equal", xlabel="$x_1$", ylabel="$x_2$", xlim=(-lim, lim), ylim=(-lim, lim))
     ax.locator_params(nbins=4)  # inside of the limits, where the regions end
 
 
 def draw_data(path, X, y, dpi):
-    draw_boundary(path, f"{NAME}: {len(X):,} points in {int(y.max()) + 1} classes", None, y, X, y, dpi)
+    draw_boundary(
+        path, f"{NAME}: {len(X):,} points in {int(y.max()) + 1} classes", None, y, X, y, dpi
+    )
 
 
 def draw_boundary(path, title, probabilities, predicted, X, y, dpi):
     """The points [N, 2], marked where the predicted class [N] is wrong, on the regions of a grid (or none)."""
     classes, step, lim = int(y.max()) + 1, thinning(len(X)), limit(X)
     title += "" if step == 1 else f"\n(one point in {step:,} is drawn)"
-    rows = classes // 4 + 1 if classes <= len(PALETTE) else 1  # of the legend; misclassified is one more entry
+    rows = (
+        classes // 4 + 1 if classes <= len(PALETTE) else 1
+    )  # of the legend; misclassified is one more entry
     with rc_context({**STYLE, "axes.grid": False}):
-        figure, (ax,) = panels_of(1, 5.6, top=0.36 + 0.2 * title.count("\n"), bottom=0.6 + 0.25 * rows)
+        figure, (ax,) = panels_of(
+            1, 5.6, top=0.36 + 0.2 * title.count("\n"), bottom=0.6 + 0.25 * rows
+        )
         if probabilities is not None:
             regions = leads(probabilities)
             shades = tinted(np.argmax(regions, axis=0), np.max(regions, axis=0))
-            ax.imshow(shades, origin="lower", extent=(-lim, lim, -lim, lim), interpolation="nearest")
+            ax.imshow(
+                shades, origin="lower", extent=(-lim, lim, -lim, lim), interpolation="nearest"
+            )
             axis = np.linspace(-lim, lim, len(shades))
             for lead in regions:
                 if lead.min() < 0 < lead.max():
@@ -137,7 +184,9 @@ def draw_boundary(path, title, probabilities, predicted, X, y, dpi):
         scatter(ax, X, y, predicted)
         ax.set_title(title)
         below = {"loc": "lower center", "bbox_to_anchor": (0.5, 0)}
-        figure.legend(*ax.get_legend_handles_labels(), **below, ncols=4, handletextpad=0.3, columnspacing=1.5)
+        figure.legend(
+            *ax.get_legend_handles_labels(), **below, ncols=4, handletextpad=0.3, columnspacing=1.5
+        )
         save(figure, path, dpi)
 
 
@@ -147,7 +196,9 @@ def draw_losses(path, curves, dpi):
     The start of a long curve, where a constant step leaps, is drawn again, larger, if the rest leaves room for it.
     """
     with rc_context(STYLE):
-        figure, axes = panels_of(len(curves), 3.8, 0.36, 0.58, left=0.87, right=0.42, gap=0.5, sharey=True)
+        figure, axes = panels_of(
+            len(curves), 3.8, 0.36, 0.58, left=0.87, right=0.42, gap=0.5, sharey=True
+        )
         scale_losses(axes[0], [curve[:, 1] for curve in curves.values()])
         axes[0].yaxis.set_major_formatter(short)
         for ax, (name, curve) in zip(axes, curves.items(), strict=True):
@@ -179,7 +230,9 @@ def scale_losses(ax, losses):
         ax.set(ylabel="loss (logarithmic scale)")
     else:
         first, highest = losses[0], max(loss.max() for loss in losses)
-        ax.set(ylabel="loss", ylim=(0, max(first.max() + 0.05 * np.ptp(first), 1.01 * highest) or 1))
+        ax.set(
+            ylabel="loss", ylim=(0, max(first.max() + 0.05 * np.ptp(first), 1.01 * highest) or 1)
+        )
 
 
 def peaked(losses):
@@ -197,7 +250,9 @@ def logarithmic(ax, losses):
     ax.set_yscale("function", functions=(lambda loss: log(np.maximum(loss, bottom)), exp))
     first, last = (int(f"{loss:e}".partition("e")[2]) for loss in (bottom, top))  # powers of ten
     digits, step = ((1, 2, 5), 1) if last - first < 2 else ((1,), 1 + (last - first) // 6)
-    ticks = [float(f"{digit}e{power}") for power in range(first, last + 1, step) for digit in digits]
+    ticks = [
+        float(f"{digit}e{power}") for power in range(first, last + 1, step) for digit in digits
+    ]
     ax.yaxis.set_major_locator(FixedLocator([tick for tick in ticks if tick >= bottom]))
     ax.yaxis.set_major_formatter(short)
 
@@ -223,11 +278,20 @@ def draw_confusions(path, counts, dpi):
             share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
             ax.imshow(share, cmap=shades, vmin=0, vmax=1)
             right = np.trace(table) / table.sum()
-            ax.set_title(f"{MODELS[name].title}: {right:.1%} of {int(table.sum()):,} fresh points right")
+            ax.set_title(
+                f"{MODELS[name].title}: {right:.1%} of {int(table.sum()):,} fresh points right"
+            )
             ax.set(xlabel="predicted class", ylabel="actual class")
             if len(table) <= len(PALETTE):
                 ax.set(xticks=range(len(table)), yticks=range(len(table)))
                 for actual, predicted in np.ndindex(*table.shape):
                     ink = "white" if share[actual, predicted] > 0.6 else "black"
-                    ax.text(predicted, actual, f"{table[actual, predicted]:,}", ha="center", va="center", color=ink)
+                    ax.text(
+                        predicted,
+                        actual,
+                        f"{table[actual, predicted]:,}",
+                        ha="center",
+                        va="center",
+                        color=ink,
+                    )
         save(figure, path, dpi)

@@ -10,13 +10,18 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from pictures.figures import MODEL_COLORS, STYLE, leads, rendered, scale_losses, scatter, tinted
-from pipeline.files import replacing
+from pipeline.files import atomic_write
 from spirals.models import MODELS
 
 SIDE = 400  # pixels of a boundary along each side
 CAPTION = 32  # pixels: height of the words above it
 DPI = 100  # dots per inch, for the sizes of letters and points
-WIDTH, HEIGHT, LEFT, TOP = 880, 484, 16, 60  # pixels: of the moving picture, and where the boundary lies in it
+WIDTH, HEIGHT, LEFT, TOP = (
+    880,
+    484,
+    16,
+    60,
+)  # pixels: of the moving picture, and where the boundary lies in it
 BANDS = 5  # steps of shading: smooth shading would take four times the bytes
 TURN, HOLD = 110, 3000  # milliseconds: of a frame, and of the last one
 DARK = 0.2  # of the line between two regions, 0 is black
@@ -29,7 +34,9 @@ def boundary_pixels(probabilities, points):
     """
     regions = leads(probabilities)[:, ::-1]
     classes = len(regions)
-    shades = tinted(np.repeat(np.arange(classes), BANDS + 1), np.tile(np.arange(BANDS + 1) / BANDS, classes))
+    shades = tinted(
+        np.repeat(np.arange(classes), BANDS + 1), np.tile(np.arange(BANDS + 1) / BANDS, classes)
+    )
     best, margin = np.zeros((SIDE, SIDE), int), np.zeros((SIDE, SIDE))
     for k, lead in enumerate(regions):
         if lead.max() > 0:
@@ -95,18 +102,31 @@ def draw_movie(path, name, moments, curve):
         column, row = place(moment["iteration"])
         draw.ellipse((column - 6, row - 6, column + 6, row + 6), MODEL_COLORS[name], "#222222", 2)
         frames.append(np.asarray(frame))
-    first, *others = with_palette(frames, most=96)  # 255 would add a tenth to the bytes, and nothing to see
+    first, *others = with_palette(
+        frames, most=96
+    )  # 255 would add a tenth to the bytes, and nothing to see
     milliseconds = [6 * TURN, *[TURN] * (len(frames) - 2), HOLD]
-    with replacing(path) as temporary:
-        first.save(temporary, save_all=True, append_images=others, duration=milliseconds, loop=0, optimize=True)
+    with atomic_write(path) as temporary:
+        first.save(
+            temporary,
+            save_all=True,
+            append_images=others,
+            duration=milliseconds,
+            loop=0,
+            optimize=True,
+        )
 
 
 def captioned(image, moment, place):
     """Writes the moment's iteration and accuracy, as wide as a boundary, from a place (column, row) on the baseline."""
-    font = ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", 20, layout_engine=ImageFont.Layout.BASIC)
+    font = ImageFont.truetype(
+        f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", 20, layout_engine=ImageFont.Layout.BASIC
+    )
     draw = ImageDraw.Draw(image)
     draw.text(place, f"iteration {moment['iteration']:,}", "#222222", font, anchor="ls")
-    draw.text((place[0] + SIDE, place[1]), f"{moment['accuracy']:.0%} right", "#222222", font, anchor="rs")
+    draw.text(
+        (place[0] + SIDE, place[1]), f"{moment['accuracy']:.0%} right", "#222222", font, anchor="rs"
+    )
     return draw
 
 
@@ -134,7 +154,9 @@ def curve_picture(name, curve):
         still = rendered(figure, DPI).convert("RGB")
 
     def place(iteration):
-        column, row = ax.transData.transform((iteration, np.interp(iteration, curve[:, 0], curve[:, 1])))
+        column, row = ax.transData.transform(
+            (iteration, np.interp(iteration, curve[:, 0], curve[:, 1]))
+        )
         return round(column), round(HEIGHT - row)
 
     return still, place
@@ -143,7 +165,11 @@ def curve_picture(name, curve):
 def with_palette(pictures, most):
     """Pictures, bytes [height, width, 3], as images with one palette: of the colours, at most 256, that cover most."""
     sample = np.concatenate([pixels[::4, ::4].reshape(-1, 3) for pixels in pictures])
-    cell = (sample >> 2).astype(int) @ (64**2, 64, 1)  # Pillow looks a colour up by six bits of each channel
+    cell = (sample >> 2).astype(int) @ (
+        64**2,
+        64,
+        1,
+    )  # Pillow looks a colour up by six bits of each channel
     counts = np.bincount(cell, minlength=64**3)
     common = np.argsort(-counts, kind="stable")[: min(most, np.count_nonzero(counts))]
     asked = np.stack([common >> 12, common >> 6 & 63, common & 63], axis=1) << 2
@@ -151,7 +177,10 @@ def with_palette(pictures, most):
     shown = np.rint(np.stack(sums, axis=1) / counts[common, None])
     palette = Image.new("P", (1, 1))
     palette.putpalette(asked.astype(np.uint8).tobytes())
-    images = [Image.fromarray(pixels).quantize(palette=palette, dither=Image.Dither.NONE) for pixels in pictures]
+    images = [
+        Image.fromarray(pixels).quantize(palette=palette, dither=Image.Dither.NONE)
+        for pixels in pictures
+    ]
     for image in images:
         image.putpalette(shown.astype(np.uint8).tobytes())
     return images

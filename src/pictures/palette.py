@@ -5,7 +5,10 @@ import numpy as np
 # Colours of Okabe and Ito (2008), told apart by the colour-blind; each class has a marker of its own as well.
 PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#666666"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
-PALE, TINT = 0.12, 0.55  # how much of its colour a class gives to its region: near the border, and at most
+PALE, TINT = (
+    0.12,
+    0.55,
+)  # how much of its colour a class gives to its region: near the border, and at most
 LARGEST, SMALLEST = 22, 5  # of a point, square points (1/72 inch) in a panel 4.4 inches wide
 
 

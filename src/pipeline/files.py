@@ -14,7 +14,7 @@ from spirals.models import MODELS
 
 
 @contextmanager
-def replacing(path):
+def atomic_write(path):
     """A temporary path beside `path` that takes its place when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
@@ -28,7 +28,9 @@ def replacing(path):
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        error.filename = str(path)  # a full disk comes without a name, the rest with the temporary one
+        error.filename = str(
+            path
+        )  # a full disk comes without a name, the rest with the temporary one
         raise
     finally:
         with suppress(OSError):
@@ -36,7 +38,7 @@ def replacing(path):
 
 
 def write_text(path, text):
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(text.encode())  # bytes: no line ending is translated
 
 
@@ -54,7 +56,7 @@ RESTORE = "Restore it with git checkout"
 
 
 @contextmanager
-def reading(path, advice="Run make, which makes it anew"):
+def file_errors(path, advice="Run make, which makes it anew"):
     """Tells what is wrong with a file in one sentence: a UserError that names it and what to do."""
     try:
         yield
@@ -69,7 +71,7 @@ def reading(path, advice="Run make, which makes it anew"):
 
 def read_json(path):
     """What the file holds; NaN and Infinity, which JSON does not have, are refused."""
-    with reading(path):
+    with file_errors(path):
         return json.loads(path.read_text(encoding="utf-8"), parse_constant=float_refused)
 
 
@@ -78,7 +80,7 @@ def read_yaml(path, advice=RESTORE):
     from ruamel.yaml import YAML  # here: where a model is served, there may be none
     from ruamel.yaml.error import YAMLError
 
-    with reading(path, advice):
+    with file_errors(path, advice):
         try:
             return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
         except YAMLError as error:
@@ -89,7 +91,7 @@ def read_yaml(path, advice=RESTORE):
 def reading_lock(root):
     """The stages that have run, by name, as dvc.lock has them (none without it); tells what is wrong, as `reading`."""
     path, advice = root / paths.LOCK, "Delete it and run dvc repro"
-    with reading(path, advice):
+    with file_errors(path, advice):
         yield dict(read_yaml(path, advice)["stages"]) if path.exists() else {}
 
 
@@ -100,13 +102,21 @@ def refuse_strays(root):
     else could reproduce them. Hidden files are none of DVC's (.dvcignore).
     """
     with reading_lock(root) as stages:
-        kept = [of.get("outs", ()) for name, of in stages.items() if name.partition("@")[2] in {"", *MODELS}]
+        kept = [
+            of.get("outs", ())
+            for name, of in stages.items()
+            if name.partition("@")[2] in {"", *MODELS}
+        ]
         written = {Path(out["path"]) for outs in kept for out in outs}
     around = {folder for path in written for folder in path.parents}
     for folder in (paths.DATA.parent, paths.MODELS):
-        for file in sorted(path.relative_to(root) for path in (root / folder).rglob("*") if path.is_file()):
+        for file in sorted(
+            path.relative_to(root) for path in (root / folder).rglob("*") if path.is_file()
+        ):
             places = [file, *file.parents]
-            if written.isdisjoint(places) and not any(place.name.startswith((".", "__pycache__")) for place in places):
+            if written.isdisjoint(places) and not any(
+                place.name.startswith((".", "__pycache__")) for place in places
+            ):
                 stray = [place for place in places if place not in around][-1]
                 told = f"no stage writes {stray}, which would change the hash of {folder} in {paths.LOCK}"
                 raise UserError(f"{told}: move it away, and run dvc repro")
@@ -122,10 +132,12 @@ def read_csv(path, header):
     UserError where the file is missing or empty, has another header or other line endings, does not end with a line's
     end, or holds something else than finite numbers.
     """
-    with reading(path):
+    with file_errors(path):
         first, *lines = path.read_bytes().decode().split("\n")
         if first != ",".join(header):
-            raise ValueError(f"the first line must be {','.join(header)}, with no line ending but \\n")
+            raise ValueError(
+                f"the first line must be {','.join(header)}, with no line ending but \\n"
+            )
         if len(lines) < 2 or lines.pop() != "":
             raise ValueError("it is cut off")
         rows = []
@@ -142,7 +154,7 @@ def read_csv(path, header):
 
 def read_points(path):
     """The data set: X of shape [N, 2], y of shape [N]; errors as for `read_csv`."""
-    with reading(path):
+    with file_errors(path):
         table = read_csv(path, paths.DATA_HEADER)
         labels = set(table[:, 2].tolist())
         if len(labels) < 2 or labels != set(range(len(labels))):
@@ -152,7 +164,7 @@ def read_points(path):
 
 def read_curve(path):
     """The recorded iterations: rows of iteration, loss, accuracy; errors as for `read_csv`."""
-    with reading(path):
+    with file_errors(path):
         curve = read_csv(path, paths.CURVE_HEADER)
         iterations = curve[:, 0].tolist()
         if iterations[0] != 0 or iterations != sorted(set(map(round, iterations))):
@@ -162,7 +174,7 @@ def read_curve(path):
 
 def read_pairs(path, classes):
     """Actual and predicted class of fresh points, int array of shape [N, 2]; errors as for `read_csv`."""
-    with reading(path):
+    with file_errors(path):
         pairs = read_csv(path, paths.CONFUSION_HEADER)
         if not set(pairs.ravel().tolist()) <= set(range(classes)):
             raise ValueError(f"the classes must be whole numbers from 0 to {classes - 1}")
@@ -171,26 +183,29 @@ def read_pairs(path, classes):
 
 def read_weights(path, model, classes=None):
     """The weights of a model, a dict of arrays that it can use, for so many classes where they are known."""
-    with reading(path):
+    with file_errors(path):
         return _as_weights(read_json(path), model, classes)
 
 
 def read_snapshots(path, model, classes=None):
     """A model at moments of its training: a list of dicts, permille, iteration, accuracy, weights (arrays)."""
     numbers = ("permille", "iteration", "accuracy")
-    with reading(path):
+    with file_errors(path):
         content = read_json(path)
         if not isinstance(content, list) or not content:
             raise ValueError("it must be a list of moments")
         for moment in content:
             _check_keys(moment, (*numbers, "weights"), "every moment must have")
             _check_finite(map(moment.get, numbers), ", ".join(numbers))
-        return [{**moment, "weights": _as_weights(moment["weights"], model, classes)} for moment in content]
+        return [
+            {**moment, "weights": _as_weights(moment["weights"], model, classes)}
+            for moment in content
+        ]
 
 
 def read_metrics(path, model):
     """A dict of finite numbers: train_accuracy, train_loss, test_accuracy of the model."""
-    with reading(path):
+    with file_errors(path):
         content = read_json(path)
         values = content.get(model) if isinstance(content, dict) else None
         _check_keys(values, paths.METRIC_NAMES, f"{model} must have")
@@ -220,6 +235,12 @@ def _as_weights(content, model, classes):
             raise ValueError(f"{name} must be numbers, in rows of one length") from None
         shape = weights[name].shape
         expected = [sizes.setdefault(axis, size) for axis, size in zip(axes, shape, strict=False)]
-        if len(shape) != len(axes) or list(shape) != expected or not np.isfinite(weights[name]).all():
-            raise ValueError(f"{name} must be finite numbers of shape [{', '.join(axes)}], where D is 2")
+        if (
+            len(shape) != len(axes)
+            or list(shape) != expected
+            or not np.isfinite(weights[name]).all()
+        ):
+            raise ValueError(
+                f"{name} must be finite numbers of shape [{', '.join(axes)}], where D is 2"
+            )
     return weights

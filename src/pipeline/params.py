@@ -22,7 +22,9 @@ MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container (Linux, cgrou
 
 
 def whole(low, high):
-    return Annotated[int, Meta(ge=low, le=high, description=f"a whole number from {low} to {high}, digits only")]
+    return Annotated[
+        int, Meta(ge=low, le=high, description=f"a whole number from {low} to {high}, digits only")
+    ]
 
 
 def number(low, high):
@@ -111,9 +113,13 @@ def used_params(params, root):
     sections = msgspec.to_builtins(params)
     with files.reading_lock(root) as stages:
         for stage in ("generate", *(f"train@{name}" for name in MODELS)):
-            for section, used in stages.get(stage, {}).get("params", {}).get(str(paths.PARAMS), {}).items():
+            for section, used in (
+                stages.get(stage, {}).get("params", {}).get(str(paths.PARAMS), {}).items()
+            ):
                 if isinstance(used, dict):
-                    sections[section] = {key: used.get(key, value) for key, value in sections[section].items()}
+                    sections[section] = {
+                        key: used.get(key, value) for key, value in sections[section].items()
+                    }
         try:
             return msgspec.convert(sections, Params)
         except msgspec.ValidationError as error:
@@ -147,7 +153,9 @@ def _checked(kind, value, key=""):
         if name not in fields:
             shown = _shortened(name)
             near = difflib.get_close_matches(shown, fields, n=1)
-            hint = f"did you mean {prefix}{near[0]}?" if near else f"allowed are {', '.join(fields)}"
+            hint = (
+                f"did you mean {prefix}{near[0]}?" if near else f"allowed are {', '.join(fields)}"
+            )
             raise UserError(f"{paths.PARAMS}: {prefix}{shown} is not a parameter; {hint}")
     if missing := [name for name in fields if name not in value]:
         raise UserError(f"{paths.PARAMS}: {prefix}{missing[0]} is missing")
@@ -165,7 +173,10 @@ def _shortened(value):
     """The value in one line of at most 80 characters."""
     try:
         text = value if isinstance(value, str) else repr(value)
-    except (ValueError, RecursionError):  # Python writes no number of more than 4,300 digits, nor very deep lists
+    except (
+        ValueError,
+        RecursionError,
+    ):  # Python writes no number of more than 4,300 digits, nor very deep lists
         return "too long to be shown"
     text = "".join(c if c.isprintable() else " " for c in text)
     return text if len(text) <= 80 else f"{text[:77]}..."
@@ -184,9 +195,12 @@ def _check_memory(params):
     recorded = sum(train.iterations // train.record_every for _, train in trained)
     needed = {
         "take fewer points, classes or hidden units": points * (400 + 80 * classes + hidden),
-        "take fewer hidden units or classes": 6000 * weights,  # the snapshots, as numbers and as text
+        "take fewer hidden units or classes": 6000
+        * weights,  # the snapshots, as numbers and as text
         "take fewer iterations, or a larger record_every": 1000 * recorded,
-        "take a smaller grid or fewer classes": params.plot.grid * params.plot.grid * (300 + 40 * classes),
+        "take a smaller grid or fewer classes": params.plot.grid
+        * params.plot.grid
+        * (300 + 40 * classes),
     }
     advice, most = max(needed.items(), key=lambda item: item[1])
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -194,4 +208,6 @@ def _check_memory(params):
         memory = min(memory, int(MEMORY_LIMIT.read_text()))
     if most > memory:
         asked, there = (f"{size / 2**30:,.1f}" for size in (most, memory))
-        raise UserError(f"{paths.PARAMS} asks for about {asked} GiB of memory; this machine has {there}: {advice}")
+        raise UserError(
+            f"{paths.PARAMS} asks for about {asked} GiB of memory; this machine has {there}: {advice}"
+        )

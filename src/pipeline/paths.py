@@ -10,7 +10,7 @@ PUBLISHED = Path("reference/published.csv")
 PUBLISHED_PARAMS = Path("reference/published.yaml")
 REQUIREMENTS = Path("requirements.lock")
 DATA = Path("data/spirals.csv")  # trained on
-FRESH = Path("data/fresh.csv")  # tested on
+TEST = Path("data/test.csv")  # tested on
 DATA_HEADER = ("x1", "x2", "label")
 CURVE_HEADER = ("iteration", "loss", "accuracy")
 CONFUSION_HEADER = ("actual", "predicted")
@@ -50,5 +50,7 @@ def diverged_curve(model, experiment):
 
 def main_root():
     """Root of the checkout that the user works in: queue and sweep have throw-away ones below its `.dvc/tmp/exps`."""
-    found = (folder.parents[2] for folder in ROOT.parents if folder.parts[-3:] == (".dvc", "tmp", "exps"))
+    found = (
+        folder.parents[2] for folder in ROOT.parents if folder.parts[-3:] == (".dvc", "tmp", "exps")
+    )
     return next(found, ROOT)

@@ -12,4 +12,6 @@ from spirals.models import MODELS
 def _load_pyfunc(path, config):
     """What MLflow calls, with the file of the weights and our config: `predict` gives classes [N] of points [N, 2]."""
     model, weights = MODELS[config["model"]], read_weights(Path(path), config["model"])
-    return SimpleNamespace(predict=lambda points: np.argmax(model.forward(weights, points)[0], axis=1))
+    return SimpleNamespace(
+        predict=lambda points: np.argmax(model.forward(weights, points)[0], axis=1)
+    )

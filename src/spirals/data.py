@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from spirals.arithmetic import log_rounded, sin_cos_rounded
+from portable.arithmetic import log_rounded, sin_cos_rounded
 
 NAME = "The spiral data"  # as titles have it
 
@@ -35,7 +35,9 @@ def make_spirals(points_per_class, classes, noise, seed, skip_draws=0):
     Arm j turns from the angle 4j to 4(j+1) radians while its radius grows from 0 to 1; normal draws are
     added to the angle, with the standard deviation `noise` in radians.
     """
-    draws = standard_normal(seed, skip_draws, classes * points_per_class).reshape(classes, points_per_class)
+    draws = standard_normal(seed, skip_draws, classes * points_per_class).reshape(
+        classes, points_per_class
+    )
     radius = np.linspace(0.0, 1.0, points_per_class)
     arms = []
     for j in range(classes):

@@ -7,7 +7,7 @@ b2 [K] of the net.
 
 import numpy as np
 
-from spirals.arithmetic import exp, log, matmul, sum_points
+from portable.arithmetic import exp, log, matmul, sum_points
 from spirals.data import standard_normal
 
 
@@ -111,7 +111,7 @@ class MLP(Classifier):
 
     @staticmethod
     def compiled():
-        from spirals.compiled import CompiledMLP
+        from portable.compiled import CompiledMLP
 
         return CompiledMLP
 
@@ -129,7 +129,9 @@ def softmax(scores):
 
 
 def _shifted(scores):
-    with np.errstate(over="ignore"):  # a difference beyond all floats is infinite, its exponential 0
+    with np.errstate(
+        over="ignore"
+    ):  # a difference beyond all floats is infinite, its exponential 0
         return scores - np.max(scores, axis=1, keepdims=True)
 
 
@@ -142,7 +144,9 @@ def loss(weights, scores, y, l2):
     shifted = _shifted(scores)
     logprobs = shifted[np.arange(len(y)), y] - log(np.sum(exp(shifted), axis=1))
     data_loss = -np.sum(logprobs) / len(y)
-    reg_loss = sum(0.5 * l2 * np.sum(weights[name] * weights[name]) for name in regularized(weights))
+    reg_loss = sum(
+        0.5 * l2 * np.sum(weights[name] * weights[name]) for name in regularized(weights)
+    )
     return float(data_loss + reg_loss)
 
 

@@ -72,7 +72,9 @@ def train(model, weights, X, y, params, report=lambda iteration, loss: None):
         current = None
         recorded = iteration % params.record_every == 0 or iteration == params.iterations
         if iteration % tame_for == 0:
-            squares = (np.add.reduce(value * value, axis=None) for value in (scores, *weights.values()))
+            squares = (
+                np.add.reduce(value * value, axis=None) for value in (scores, *weights.values())
+            )
             tame = sum(map(float, squares)) < 1e100
         if recorded or not tame:
             current = loss(weights, scores, y, params.l2)

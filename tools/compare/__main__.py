@@ -14,7 +14,7 @@ sys.path[:1] = [str(TOOLS), str(TOOLS.with_name("src"))]
 from compare.page import page
 from compare.settings import collect
 from pipeline import paths
-from pipeline.errors import UserError, plain_errors
+from pipeline.errors import UserError, exit_on_user_error
 from pipeline.files import write_text
 
 PAGE = paths.ROOT / "dvc_plots/compare/index.html"  # dvc plots show has its own page above
@@ -27,11 +27,13 @@ def main():
         raise UserError(f"dvc exp show failed: {shown.stderr.strip()}")
     experiments = collect(json.loads(shown.stdout))
     if len(experiments) < 2:
-        raise UserError("there is nothing to compare yet: run dvc exp run -S train_mlp.hidden_units=20 first")
+        raise UserError(
+            "there is nothing to compare yet: run dvc exp run -S train_mlp.hidden_units=20 first"
+        )
     write_text(PAGE, page(experiments))
     print(PAGE.as_uri())
 
 
 if __name__ == "__main__":
-    with plain_errors():
+    with exit_on_user_error():
         main()

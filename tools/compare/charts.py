@@ -8,7 +8,9 @@ from pictures import figures
 
 INK = "#010203"  # stands for the colour of the text
 STYLE = {
-    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
+    **dict.fromkeys(
+        ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK
+    ),
     "grid.color": PALE,
     "grid.alpha": 0.3,
     "font.size": 10,
@@ -25,7 +27,9 @@ def chart(draw):
         draw(figure.add_subplot(facecolor="none"))
         content = io.StringIO()
         figure.savefig(content, format="svg", metadata={"Date": None})
-    _, tag, rest = re.split("(<svg [^>]*>)", content.getvalue().replace(INK, "currentColor"), maxsplit=1)
+    _, tag, rest = re.split(
+        "(<svg [^>]*>)", content.getvalue().replace(INK, "currentColor"), maxsplit=1
+    )
     box = re.search('viewBox="[^"]*"', tag)[0]
     rest = re.sub('id="of-', 'data-of="', re.sub("(?s)<metadata>.*?</metadata>", "", rest))
     return f'<svg {box} xmlns:xlink="http://www.w3.org/1999/xlink">{rest}'
@@ -39,17 +43,25 @@ def accuracy_chart(settings, index, name):
     lines = {}
     for setting in settings:
         if setting.values[index] is not None:
-            lines.setdefault(setting.values[:index] + setting.values[index + 1 :], []).append(setting)
+            lines.setdefault(setting.values[:index] + setting.values[index + 1 :], []).append(
+                setting
+            )
     lines = [line for line in lines.values() if len(line) > 1] or list(lines.values())
 
     def draw(ax):
         for line in lines:
             values = [setting.values[index] for setting in line]
-            least, middle, most = zip(*(setting.spread("test_accuracy") for setting in line), strict=True)
+            least, middle, most = zip(
+                *(setting.spread("test_accuracy") for setting in line), strict=True
+            )
             ax.plot(values, middle, color=PALE, linewidth=0.7, zorder=1)
-            for value, low, right, high, setting in zip(values, least, middle, most, line, strict=True):
+            for value, low, right, high, setting in zip(
+                values, least, middle, most, line, strict=True
+            ):
                 ax.plot([value, value], [low, high], linewidth=1.5, **look(setting))
-                ax.plot([value], [right], "o", markersize=7 if setting.marked else 5, **look(setting))
+                ax.plot(
+                    [value], [right], "o", markersize=7 if setting.marked else 5, **look(setting)
+                )
         values = sorted({setting.values[index] for line in lines for setting in line})
         if not isinstance(values[0], str):
             if values[0] > 0 and values[-1] / values[0] >= 10:
@@ -68,7 +80,9 @@ def loss_chart(curves):
 
     def draw(ax):
         for setting, curve in curves:
-            ax.plot(curve[:, 0], curve[:, 1], linewidth=1.6 if setting.marked else 0.8, **look(setting))
+            ax.plot(
+                curve[:, 0], curve[:, 1], linewidth=1.6 if setting.marked else 0.8, **look(setting)
+            )
         figures.scale_losses(ax, [curve[:, 1] for _, curve in curves])
         figures.along(ax, max(curve[-1, 0] for _, curve in curves), 4)
         ax.set_xlabel("iteration")
@@ -79,4 +93,9 @@ def loss_chart(curves):
 def look(setting):
     """How Matplotlib draws a setting."""
     alpha = 0.6 if setting.color == PALE else 1
-    return {"color": setting.color, "alpha": alpha, "zorder": 3 + setting.marked, "gid": f"of-{setting.key}"}
+    return {
+        "color": setting.color,
+        "alpha": alpha,
+        "zorder": 3 + setting.marked,
+        "gid": f"of-{setting.key}",
+    }

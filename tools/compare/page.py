@@ -64,9 +64,13 @@ def curves(model, settings):
     found = {}
     for setting in settings:
         for _, (one, *_) in setting.results:
-            if content := stored(one, paths.curve(model), f"data/{model}_curve.csv"):  # that of an older layout
+            if content := stored(
+                one, paths.curve(model), f"data/{model}_curve.csv"
+            ):  # that of an older layout
                 found.setdefault(content, setting)
-    tables = [np.loadtxt(io.BytesIO(content), delimiter=",", skiprows=1, ndmin=2) for content in found]
+    tables = [
+        np.loadtxt(io.BytesIO(content), delimiter=",", skiprows=1, ndmin=2) for content in found
+    ]
     return list(zip(found.values(), tables, strict=True))
 
 
@@ -76,14 +80,19 @@ def section(model, experiments):
     title = f"<h2>{escape(MODELS[model].title)}</h2>\n"
     if not settings:
         return ""
-    if len(settings) == 1 and len(set(map("{:.1%}".format, settings[0].spread("test_accuracy")))) == 1:
+    if (
+        len(settings) == 1
+        and len(set(map("{:.1%}".format, settings[0].spread("test_accuracy")))) == 1
+    ):
         return f"{title}<p>The same in all: {settings[0].spread('test_accuracy')[1]:.1%} of fresh points right.</p>\n"
     charts = [accuracy_chart(settings, index, name) for index, name in enumerate(names)]
     if losses := curves(model, settings):
         charts.append(loss_chart(losses))
     notes = []
     if any(len(setting.results) > 1 for setting in settings):
-        notes.append("Results that differ only in a seed or skip_draws are one point, with their range.")
+        notes.append(
+            "Results that differ only in a seed or skip_draws are one point, with their range."
+        )
     if any(map(of_data, names)):
         notes.append("The best is that of the settings with the committed data.")
     return f"""{title}{"".join(f"<p>{note}</p>" for note in notes)}
@@ -96,17 +105,27 @@ def section(model, experiments):
 
 def words(setting):
     """The setting's key and label."""
-    marks = [word for word, true in (("best", setting.best), ("committed", setting.committed)) if true]
+    marks = [
+        word for word, true in (("best", setting.best), ("committed", setting.committed)) if true
+    ]
     parts = dict.fromkeys([*marks, *setting.label.split(", ")])
-    told = ", ".join(part.replace(" ", "\u00a0") for part in parts)  # no name is parted from its value
+    told = ", ".join(
+        part.replace(" ", "\u00a0") for part in parts
+    )  # no name is parted from its value
     return f'<span class=key style="background: {setting.color}"></span>{escape(told)}'
 
 
 def keys(settings):
     """What the colours say; the pale ones are not named."""
-    named = "".join(f"<span>{words(setting)}</span> " for setting in settings if setting.color != PALE)
+    named = "".join(
+        f"<span>{words(setting)}</span> " for setting in settings if setting.color != PALE
+    )
     pale = sum(setting.color == PALE for setting in settings)
-    return named + (f'<span><span class=key style="background: {PALE}"></span>{pale} others</span>' if pale else "")
+    return named + (
+        f'<span><span class=key style="background: {PALE}"></span>{pale} others</span>'
+        if pale
+        else ""
+    )
 
 
 def picture(model, setting):
@@ -137,7 +156,9 @@ def table(names, settings):
         if len(tried) > 1:
             listed = f"<details><summary>{len(tried)}</summary>{'<br>'.join(tried)}</details>"
         cells = [words(setting), f"{middle:.1%}{spread}", loss, *values, listed]
-        rows.append(f"<tr data-of={setting.key} tabindex=0>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>\n")
+        rows.append(
+            f"<tr data-of={setting.key} tabindex=0>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>\n"
+        )
     return f"<table>\n<tr>{''.join(f'<th>{escape(cell)}</th>' for cell in header)}</tr>\n{''.join(rows)}</table>"
 
 
@@ -157,6 +178,10 @@ def stored(experiment, *names):
     for name in map(str, names):
         try:
             return files(experiment.rev).read_bytes(name)
-        except (OSError, DvcException, DataIndexDirError):  # of what was never fetched, or is of another layout
+        except (
+            OSError,
+            DvcException,
+            DataIndexDirError,
+        ):  # of what was never fetched, or is of another layout
             continue
     return None

@@ -5,9 +5,19 @@ from statistics import median_low
 
 from pipeline import paths
 
-COLORS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"]  # of as many settings as can be told apart
+COLORS = [
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#CC79A7",
+    "#56B4E9",
+    "#D55E00",
+]  # of as many settings as can be told apart
 PALE = "#888888"  # of more settings than that, all but the best and the committed one
-DRAWN = ("seed", "skip_draws")  # parameters that only draw other numbers: they spread the results of a setting
+DRAWN = (
+    "seed",
+    "skip_draws",
+)  # parameters that only draw other numbers: they spread the results of a setting
 
 
 @dataclass
@@ -67,10 +77,20 @@ def collect(shown):
             metrics = {}
             for file in data.get("metrics", {}).values():
                 metrics |= file.get("data") or {}
-            if params and metrics and not one.get("error"):  # beside an error stand the metrics of the commit
-                params = {f"{section}.{key}": value for section in params for key, value in params[section].items()}
+            if (
+                params and metrics and not one.get("error")
+            ):  # beside an error stand the metrics of the commit
+                params = {
+                    f"{section}.{key}": value
+                    for section in params
+                    for key, value in params[section].items()
+                }
                 params["commit"] = commit["name"] or commit["rev"][:7]
-                experiments.append(Experiment(name or one["rev"][:7], one["rev"], params, metrics, one is commits[0]))
+                experiments.append(
+                    Experiment(
+                        name or one["rev"][:7], one["rev"], params, metrics, one is commits[0]
+                    )
+                )
     return experiments
 
 
@@ -80,7 +100,9 @@ def gather(model, experiments):
     Returns:
         The names of the parameters that differ, and a list of Setting.
     """
-    ours = [one for one in experiments if model in one.metrics]  # a commit from before the model has none
+    ours = [
+        one for one in experiments if model in one.metrics
+    ]  # a commit from before the model has none
     names = differing(model, ours)
     groups = {}
     for one in ours:
@@ -88,13 +110,23 @@ def gather(model, experiments):
         results.setdefault(tuple(one.metrics[model].items()), []).append(one)
     committed = next((tuple(map(one.params.get, names)) for one in ours if one.committed), None)
     settings = []
-    for values in sorted(groups, key=lambda values: [(isinstance(value, str), value or 0) for value in values]):
+    for values in sorted(
+        groups, key=lambda values: [(isinstance(value, str), value or 0) for value in values]
+    ):
         results = [(dict(metrics), tried) for metrics, tried in groups[values].items()]
         results.sort(key=lambda result: result[0]["test_accuracy"])
-        settings.append(Setting(values, label(names, values, committed), results, values == committed))
+        settings.append(
+            Setting(values, label(names, values, committed), results, values == committed)
+        )
     data = [index for index, name in enumerate(names) if of_data(name)]
-    if same := [one for one in settings if not committed or all(one.values[at] == committed[at] for at in data)]:
-        max(same, key=lambda one: (one.spread("test_accuracy")[1], -one.spread("train_loss")[1])).best = True
+    if same := [
+        one
+        for one in settings
+        if not committed or all(one.values[at] == committed[at] for at in data)
+    ]:
+        max(
+            same, key=lambda one: (one.spread("test_accuracy")[1], -one.spread("train_loss")[1])
+        ).best = True
     for number, setting in enumerate(settings):
         setting.key = f"{model}-{number}"
         if len(settings) <= len(COLORS):
@@ -110,7 +142,9 @@ def differing(model, experiments):
     every = [name for name in every if len({one.params.get(name) for one in experiments}) > 1]
     names = [name for name in every if concerns(name, model)]
     known = {tuple(map(one.params.get, names)): one.metrics[model] for one in experiments}
-    if "commit" in every and any(known[tuple(map(one.params.get, names))] != one.metrics[model] for one in experiments):
+    if "commit" in every and any(
+        known[tuple(map(one.params.get, names))] != one.metrics[model] for one in experiments
+    ):
         names.append("commit")  # the same parameters had another result: the code is not the same
     return [name for name in names if not name.endswith(DRAWN)]
 
@@ -123,7 +157,11 @@ def of_data(name):
 def concerns(name, model):
     """Whether a parameter has a part in the results of a model."""
     section = name.partition(".")[0]
-    return section == f"train_{model}" or section not in ("plot", "commit") and not section.startswith("train_")
+    return (
+        section == f"train_{model}"
+        or section not in ("plot", "commit")
+        and not section.startswith("train_")
+    )
 
 
 def label(names, values, committed):

@@ -25,15 +25,22 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
 import worker  # noqa: E402
 
-from bridge.store import without_secrets  # noqa: E402
+from bridge.store import redact_address  # noqa: E402
 from pipeline import paths  # noqa: E402
-from pipeline.errors import UserError, plain_errors  # noqa: E402
+from pipeline.errors import UserError, exit_on_user_error  # noqa: E402
 from pipeline.files import write_text  # noqa: E402
 from pipeline.params import load_params  # noqa: E402
 from spirals.models import MODELS  # noqa: E402
 
-SEEDED = tuple(f"train_{name}.seed" for name in MODELS)  # what --seeds sets: the first weights of all models
-INPUTS = ("src", "params.yaml", "dvc.yaml", "mlflow.yaml")  # what the workers take from the last commit
+SEEDED = tuple(
+    f"train_{name}.seed" for name in MODELS
+)  # what --seeds sets: the first weights of all models
+INPUTS = (
+    "src",
+    "params.yaml",
+    "dvc.yaml",
+    "mlflow.yaml",
+)  # what the workers take from the last commit
 TABLES = Path("reports/sweeps")
 
 
@@ -65,7 +72,9 @@ def expand(sweep, overrides, seeds=0):
                 key, _, value = point[str(paths.PARAMS)][0].partition("=")
                 values.setdefault(key, {})[value] = None
         except (DvcException, HydraException, KeyError):
-            raise UserError(f"-S {override} is neither KEY=VALUE,VALUE,... nor KEY=range(FROM,TO,STEP)") from None
+            raise UserError(
+                f"-S {override} is neither KEY=VALUE,VALUE,... nor KEY=range(FROM,TO,STEP)"
+            ) from None
     if seeds and not values.keys().isdisjoint(SEEDED):
         raise UserError(f"--seeds sets {' and '.join(SEEDED)}: leave them out of -S")
     for key in values:
@@ -74,7 +83,9 @@ def expand(sweep, overrides, seeds=0):
 
     swept = [key for key in values if len(values[key]) > 1]
     short = [key.partition(".")[2] for key in swept]
-    labels = {key: name if short.count(name) == 1 else key for key, name in zip(swept, short, strict=True)}
+    labels = {
+        key: name if short.count(name) == 1 else key for key, name in zip(swept, short, strict=True)
+    }
     experiments = {}
     for combination in itertools.product(*values.values()):
         point = dict(zip(values, combination, strict=True))
@@ -96,7 +107,9 @@ def _check(override):
         try:
             apply_overrides(Path(folder, paths.PARAMS), [override])
         except DvcException as error:
-            raise UserError(f"-S {override}: {str(error.__cause__ or error).splitlines()[0]}") from None
+            raise UserError(
+                f"-S {override}: {str(error.__cause__ or error).splitlines()[0]}"
+            ) from None
         load_params(Path(folder))
 
 
@@ -119,7 +132,9 @@ def cluster_job(rev, address):
     """What workers of a cluster are told: they share a Git repository, DVC's remote or cache, an MLflow server."""
     address = address or _output("git", "remote", "get-url", "origin")
     if not address:
-        raise UserError("the workers clone from and push to a Git repository that all of them reach: give it by --repo")
+        raise UserError(
+            "the workers clone from and push to a Git repository that all of them reach: give it by --repo"
+        )
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     if not uri or uri.startswith("sqlite:"):
         raise UserError(
@@ -128,9 +143,22 @@ def cluster_job(rev, address):
         )
     remote = _output("dvc", "config", "--project", "core.remote")
     if not remote and not _output("dvc", "config", "--project", "cache.dir"):
-        raise UserError("the workers share no data: commit a DVC remote, dvc remote add --default NAME ADDRESS")
-    env = {key: os.environ[key] for key in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME") if key in os.environ}
-    return {"rev": rev, "address": address, "folder": "clones", "env": env, "cache": None, "push": bool(remote)}
+        raise UserError(
+            "the workers share no data: commit a DVC remote, dvc remote add --default NAME ADDRESS"
+        )
+    env = {
+        key: os.environ[key]
+        for key in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME")
+        if key in os.environ
+    }
+    return {
+        "rev": rev,
+        "address": address,
+        "folder": "clones",
+        "env": env,
+        "cache": None,
+        "push": bool(remote),
+    }
 
 
 def _output(*command):
@@ -148,9 +176,11 @@ def finished(job, sweep, experiments):
     folder = f"refs/exps/{job['rev'][:2]}/{job['rev'][2:]}"
     if job["address"] != str(paths.ROOT):  # workers of this machine push into this checkout
         refs = f"{folder}/{sweep}-*"
-        done = subprocess.run(["git", "fetch", "--quiet", job["address"], f"+{refs}:{refs}"], cwd=paths.ROOT)
+        done = subprocess.run(
+            ["git", "fetch", "--quiet", job["address"], f"+{refs}:{refs}"], cwd=paths.ROOT
+        )
         if done.returncode:
-            raise UserError(f"cannot fetch from {without_secrets(job['address'])}")
+            raise UserError(f"cannot fetch from {redact_address(job['address'])}")
     refs = _output("git", "for-each-ref", "--format=%(refname)", folder).split()
     found = {ref.rpartition("/")[2]: ref for ref in refs if ref.rpartition("/")[2] in experiments}
     yaml = YAML(typ="safe")
@@ -160,7 +190,9 @@ def finished(job, sweep, experiments):
             section, _, parameter = key.partition(".")
             given = params[section][parameter]
             if given != yaml.load(value):
-                raise UserError(f"{name} is there with {key}={given}, not {value}: give this sweep another name")
+                raise UserError(
+                    f"{name} is there with {key}={given}, not {value}: give this sweep another name"
+                )
     return found
 
 
@@ -188,7 +220,9 @@ def connected(scheduler, workers):
             threads_per_worker=1,
             dashboard_address="127.0.0.1:0",  # any free port
             silence_logs=logging.CRITICAL,
-            preload=["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"],  # Ctrl-C is for us to handle
+            preload=[
+                "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+            ],  # Ctrl-C is for us to handle
         ) as cluster,
         cluster.get_client() as client,
     ):
@@ -243,7 +277,9 @@ def run_all(client, todo, job, bar):
                     bar.write(f"{name} failed: {error}")
                 bar.update()
     except (CancelledError, OSError):
-        raise UserError("the scheduler is lost; what is finished is kept, and the same command runs the rest") from None
+        raise UserError(
+            "the scheduler is lost; what is finished is kept, and the same command runs the rest"
+        ) from None
     finally:
         signal.signal(signal.SIGINT, before)
     return failed, stopped
@@ -266,17 +302,33 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sweep", help="its name; the experiments are called SWEEP-...")
     parser.add_argument(
-        "-S", dest="overrides", metavar="KEY=VALUES", action="append", default=[], help="as dvc exp run"
+        "-S",
+        dest="overrides",
+        metavar="KEY=VALUES",
+        action="append",
+        default=[],
+        help="as dvc exp run",
     )
-    parser.add_argument("--seeds", type=int, default=0, help="run each with so many seeds of the first weights")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes on this machine (%(default)s)")
+    parser.add_argument(
+        "--seeds", type=int, default=0, help="run each with so many seeds of the first weights"
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=os.cpu_count(),
+        help="processes on this machine (%(default)s)",
+    )
     parser.add_argument("--scheduler", help="address of a Dask cluster to use instead, tcp://...")
-    parser.add_argument("--repo", help="Git address that the workers of the cluster use (that of origin)")
+    parser.add_argument(
+        "--repo", help="Git address that the workers of the cluster use (that of origin)"
+    )
     args = parser.parse_args()
 
     experiments, swept = expand(args.sweep, args.overrides, args.seeds)
     if _output("git", "status", "--porcelain", "--", *INPUTS):
-        raise UserError(f"the workers run the last commit, and {', '.join(INPUTS)} have changed since: commit first")
+        raise UserError(
+            f"the workers run the last commit, and {', '.join(INPUTS)} have changed since: commit first"
+        )
     rev = _output("git", "rev-parse", "HEAD")
     job = cluster_job(rev, args.repo) if args.scheduler else local_job(rev)
     refs = finished(job, args.sweep, experiments)
@@ -303,5 +355,5 @@ def main():
 
 
 if __name__ == "__main__":
-    with plain_errors():
+    with exit_on_user_error():
         main()

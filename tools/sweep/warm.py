@@ -34,7 +34,9 @@ def serve(address):
     It ends, with all of its session, when nobody has the other end of its standard input any more: however
     the process that started it died.
     """
-    os.environ.update(GIT_PYTHON_REFRESH="quiet", MLFLOW_LOGGING_LEVEL="WARNING")  # they are read at the import
+    os.environ.update(
+        GIT_PYTHON_REFRESH="quiet", MLFLOW_LOGGING_LEVEL="WARNING"
+    )  # they are read at the import
     for name in IMPORTED:
         with suppress(ImportError):
             importlib.import_module(name)
@@ -84,7 +86,9 @@ def _run(connection):
     sys.stdout.flush()
     sys.stderr.flush()
     for file in files:
-        os.close(file)  # before it is told: this process takes a while to end, and one of them may be a lock
+        os.close(
+            file
+        )  # before it is told: this process takes a while to end, and one of them may be a lock
     connection.sendall(str(code).encode())
     os._exit(code)
 

@@ -93,7 +93,9 @@ def run_experiment(name, values, job):
                 run("git", "push", "--quiet", "origin", ref)
             except Failed as error:
                 try:
-                    run("git", "ls-remote", "--exit-code", "origin", ref)  # a worker taken for dead was first
+                    run(
+                        "git", "ls-remote", "--exit-code", "origin", ref
+                    )  # a worker taken for dead was first
                 except Failed:
                     raise error from None
             run("git", "update-ref", "-d", ref)
@@ -159,4 +161,6 @@ def _check(command, code, output):
     if code:
         output = output.decode(errors="replace")
         found = re.search(r"^(?:error|fatal): *(.*)", output, re.MULTILINE | re.IGNORECASE)
-        raise Failed(found[1] if found else f"{' '.join(command[:3])} failed: {output.strip()[-300:]}")
+        raise Failed(
+            found[1] if found else f"{' '.join(command[:3])} failed: {output.strip()[-300:]}"
+        )

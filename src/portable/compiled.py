@@ -1,6 +1,6 @@
 """The net with its loops compiled by Numba: the bytes of `spirals.models.MLP` in a quarter of the time.
 
-Every sum is taken in the order of `spirals.arithmetic`. Without `fastmath` the compiler may
+Every sum is taken in the order of `portable.arithmetic`. Without `fastmath` the compiler may
 neither reorder a sum nor contract a product and a sum to one operation. It is fast because it
 works on blocks that stay in the cache, LANES points or units side by side, whose sums are
 independent of each other, and because a pass over them adds up to four terms, not one.
@@ -8,8 +8,8 @@ independent of each other, and because a pass over them adds up to four terms, n
 
 import numpy as np
 
-from spirals.arithmetic import EXP_SERIES, LN2_HIGH, LN2_LOW, PART, SHORT, halves
-from spirals.compiler import compiled, zeros
+from portable.arithmetic import EXP_SERIES, LN2_HIGH, LN2_LOW, PART, SHORT, halves
+from portable.compiler import compiled, zeros
 from spirals.models import MLP
 
 LANES = 128
@@ -38,7 +38,9 @@ def buffers(X, hidden, classes):
     Rows of points: the gradient on the scores, up to three of -0.0, x, y, 1. Rows of units: W2 turned
     round, up to three of 0.0, W, b. So points times units is a hidden layer; x + -0.0 times 0.0 is x.
     """
-    points, units, block = (zeros(classes + -classes % 4 + 3, length) for length in (len(X), hidden, LANES))
+    points, units, block = (
+        zeros(classes + -classes % 4 + 3, length) for length in (len(X), hidden, LANES)
+    )
     points[classes:-3], points[-3:-1], points[-1] = -0.0, X.T, 1.0
     sums = zeros(2 + max(len(X), hidden).bit_length(), classes + 2, LANES)
     return points, units, block, zeros(PART, LANES), zeros(PART, LANES), zeros(9, LANES), sums
@@ -89,7 +91,9 @@ def descend(kept, parts, W, b, W2, b2, scores, y, learning_rate, l2):
                 if classes <= 4:
                     d0, d1, d2, d3 = points[0, n], points[1, n], points[2, n], points[3, n]
                     for i in range(lanes):
-                        total = ((d0 * block[0, i] + d1 * block[1, i]) + d2 * block[2, i]) + d3 * block[3, i]
+                        total = (
+                            (d0 * block[0, i] + d1 * block[1, i]) + d2 * block[2, i]
+                        ) + d3 * block[3, i]
                         dhidden[m, i] = total
                 else:
                     for k in range(classes):
@@ -142,7 +146,9 @@ def add_up(total, c, a, partial, lanes):
         if j == 8 and whole:
             for i in range(lanes):
                 left = (partial[0, i] + partial[1, i]) + (partial[2, i] + partial[3, i])
-                partial[8, i] = left + ((partial[4, i] + partial[5, i]) + (partial[6, i] + partial[7, i]))
+                partial[8, i] = left + (
+                    (partial[4, i] + partial[5, i]) + (partial[6, i] + partial[7, i])
+                )
         while m + 3 * step < end:
             m1, m2, m3 = m + step, m + 2 * step, m + 3 * step
             c0, c1, c2, c3 = c[m], c[m1], c[m2], c[m3]
@@ -185,7 +191,7 @@ def score_gradient(scores, y, dscores):
 
 @compiled
 def exp(x):
-    """As `spirals.arithmetic.exp`, of a number that is not above zero."""
+    """As `portable.arithmetic.exp`, of a number that is not above zero."""
     x = -746.0 if x < -746.0 else x
     k = np.rint(x * (1.0 / (LN2_HIGH + LN2_LOW)))
     r = (x - k * LN2_HIGH) - k * LN2_LOW

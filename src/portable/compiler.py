@@ -11,7 +11,9 @@ from pathlib import Path
 CONFIG = Path(".numba_config.yaml")  # Numba reads it wherever it is started, whenever it compiles
 if os.environ.get("NUMBA_DISABLE_JIT", "0") != "0" or CONFIG.exists():
     raise ImportError("Numba is not to compile, or has settings that cannot be kept out")
-for name in [name for name in os.environ if name.startswith("NUMBA_") and name != "NUMBA_CACHE_DIR"]:
+for name in [
+    name for name in os.environ if name.startswith("NUMBA_") and name != "NUMBA_CACHE_DIR"
+]:
     del os.environ[name]
 
 import llvmlite.binding  # noqa: E402
@@ -20,14 +22,18 @@ import numpy as np  # noqa: E402
 from numba.core import caching  # noqa: E402
 
 
-class ByContent(caching.UserProvidedCacheLocator if numba.config.CACHE_DIR else caching.UserWideCacheLocator):
+class ByContent(
+    caching.UserProvidedCacheLocator if numba.config.CACHE_DIR else caching.UserWideCacheLocator
+):
     """Where Numba keeps what it compiled: for the user, by content, so that all checkouts of an experiment share it."""
 
     @classmethod
     def get_suitable_cache_subpath(cls, py_file):
         sources = ("arithmetic.py", "compiled.py", "compiler.py")
         content = [Path(py_file).with_name(name).read_bytes() for name in sources]
-        content.append(llvmlite.binding.get_host_cpu_name().encode())  # a home may be shared by different machines
+        content.append(
+            llvmlite.binding.get_host_cpu_name().encode()
+        )  # a home may be shared by different machines
         return "spirals-" + hashlib.sha256(b"".join(content)).hexdigest()[:16]
 
 

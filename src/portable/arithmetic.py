@@ -83,7 +83,9 @@ def _sum_products(a, b):
     part = b[:8, :, None] * a[:8, None]
     for m in range(8, whole, 8):
         part += b[m : m + 8, :, None] * a[m : m + 8, None]
-    total = ((part[0] + part[1]) + (part[2] + part[3])) + ((part[4] + part[5]) + (part[6] + part[7]))
+    total = ((part[0] + part[1]) + (part[2] + part[3])) + (
+        (part[4] + part[5]) + (part[6] + part[7])
+    )
     for product in b[whole:, :, None] * a[whole:, None]:
         total += product
     return total
@@ -175,18 +177,26 @@ def sin_cos_rounded(x):
     x = q pi/2 + r with |r| <= pi/4, and the Taylor series of both functions at r. Slow (some 20 microseconds a number)
     and meant for making data. NaN for infinity and NaN.
     """
-    pairs = [_sin_cos(value) if math.isfinite(value) else (math.nan, math.nan) for value in x.tolist()]
+    pairs = [
+        _sin_cos(value) if math.isfinite(value) else (math.nan, math.nan) for value in x.tolist()
+    ]
     sine, cosine = np.array(pairs).reshape(-1, 2).T
     return sine, cosine
 
 
 # Alternating 1/n!, from the 37th down, for sine (odd n) and cosine (even n).
-_SIN_SERIES = [Context(prec=50).divide((-1) ** (n // 2), math.factorial(n)) for n in range(37, 0, -2)]
-_COS_SERIES = [Context(prec=50).divide((-1) ** (n // 2), math.factorial(n)) for n in range(36, -1, -2)]
+_SIN_SERIES = [
+    Context(prec=50).divide((-1) ** (n // 2), math.factorial(n)) for n in range(37, 0, -2)
+]
+_COS_SERIES = [
+    Context(prec=50).divide((-1) ** (n // 2), math.factorial(n)) for n in range(36, -1, -2)
+]
 
 
 def _sin_cos(x):
-    context = Context(prec=65 + max(0, math.frexp(x)[1] // 3))  # a third: more digits than log10(2) asks for
+    context = Context(
+        prec=65 + max(0, math.frexp(x)[1] // 3)
+    )  # a third: more digits than log10(2) asks for
     quarter = _half_pi(context.prec)
     turns = context.divide(Decimal(x), quarter).to_integral_value()
     r = context.subtract(Decimal(x), context.multiply(turns, quarter))
@@ -196,7 +206,10 @@ def _sin_cos(x):
     for sine_term, cosine_term in zip(_SIN_SERIES, _COS_SERIES, strict=True):
         sine = context.fma(sine, square, sine_term)
         cosine = context.fma(cosine, square, cosine_term)
-    sine, cosine = float(context.multiply(sine, r)) or x, float(cosine)  # or x: decimal loses the sign of a zero
+    sine, cosine = (
+        float(context.multiply(sine, r)) or x,
+        float(cosine),
+    )  # or x: decimal loses the sign of a zero
     return [(sine, cosine), (cosine, -sine), (-sine, -cosine), (-cosine, sine)][int(turns) % 4]
 
 
