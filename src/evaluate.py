@@ -1,37 +1,45 @@
-"""Stages evaluate@MODEL: a model on the points it was trained on and on fresh ones -> metrics and confusions."""
+"""Stages evaluate@MODEL: a model on the training set and the test set -> metrics, confusions."""
+
+from pathlib import Path
 
 import numpy as np
 
 from pipeline import paths
 from pipeline.errors import exit_on_user_error
-from pipeline.files import read_points, read_weights, write_csv, write_json
-from pipeline.params import load_params, model_argument
-from spirals.models import MODELS, accuracy, loss
+from pipeline.files import read_model, read_points, write_csv, write_json
+from pipeline.params import Params, load_params, model_argument
+from pipeline.runtime import set_up_runtime
+from spirals.models import accuracy
 
 
-def evaluate(name, params, root):
-    """Measures a model, writes its confusions and metrics, and returns these; `params` are all of them."""
-    model = MODELS[name]
+def evaluate(name: str, params: Params, root: Path) -> dict[str, float]:
+    """Measure a model; write its metrics and confusions, and return the metrics."""
     X, y = read_points(root / paths.DATA)
-    fresh_X, fresh_y = read_points(root / paths.TEST)
-    weights = read_weights(root / paths.weights(name), name, int(y.max()) + 1)
-    scores, _ = model.forward(weights, X)
-    fresh_scores, _ = model.forward(weights, fresh_X)
+    test_X, test_y = read_points(root / paths.TEST)
+    classes = int(y.max()) + 1
+    model = read_model(root / paths.weights(name), name, classes)
+
+    scores, _ = model.forward(X)
+    test_scores, _ = model.forward(test_X)
     metrics = {
         "train_accuracy": accuracy(scores, y),
-        "train_loss": loss(weights, scores, y, getattr(params, f"train_{name}").l2),
-        "test_accuracy": accuracy(fresh_scores, fresh_y),
+        "train_loss": model.loss(scores, y, params.train(name).l2),
+        "test_accuracy": accuracy(test_scores, test_y),
     }
-    rows = zip(fresh_y.tolist(), np.argmax(fresh_scores, axis=1).tolist(), strict=True)
-    write_csv(root / paths.confusion(name), paths.CONFUSION_HEADER, rows)
+    predicted = np.argmax(test_scores, axis=1)
+    confusions = zip(test_y.tolist(), predicted.tolist(), strict=True)
+    write_csv(root / paths.confusion(name), paths.CONFUSION_HEADER, confusions)
     write_json(root / paths.metrics(name), {name: metrics}, indent=2)
     return metrics
 
 
-def main():
-    metrics = evaluate(model_argument(__doc__), load_params(paths.ROOT), paths.ROOT)
-    told = "train loss {train_loss:.6f}, train accuracy {train_accuracy:.1%}, test accuracy {test_accuracy:.1%}"
-    print(told.format(**metrics))
+def main() -> None:
+    set_up_runtime()
+    name = model_argument(__doc__)
+    metrics = evaluate(name, load_params(paths.ROOT), paths.ROOT)
+    print(f"training loss {metrics['train_loss']:.6f}")
+    print(f"training accuracy {metrics['train_accuracy']:.1%}")
+    print(f"test accuracy {metrics['test_accuracy']:.1%}")
 
 
 if __name__ == "__main__":

@@ -7,22 +7,21 @@ import numpy as np
 from pictures import figures, movie
 from pipeline import paths
 from pipeline.errors import exit_on_user_error
-from pipeline.files import read_curve, read_points, read_snapshots, read_weights
+from pipeline.files import read_curve, read_model, read_points, read_snapshots
 from pipeline.params import load_params, model_argument
-from portable.arithmetic import fast_on_short_rows
-from spirals.models import MODELS, accuracy
+from pipeline.runtime import avoid_copies_of_short_rows, set_up_runtime
+from spirals.models import accuracy
 
 FRAME_CELLS = 100  # cells of a frame's grid along each axis; it is drawn larger
 
 
 def plot(name, params, root):
     """Draws every picture of a model; `params` is the section plot."""
-    model = MODELS[name]
     X, y = read_points(root / paths.DATA)
     classes, lim = int(y.max()) + 1, figures.limit(X)
     curve = read_curve(root / paths.curve(name))
-    weights = read_weights(root / paths.weights(name), name, classes)
-    snapshots = read_snapshots(root / paths.snapshots(name), name, classes)
+    model = read_model(root / paths.weights(name), name, classes)
+    snapshots = [vars(s) for s in read_snapshots(root / paths.snapshots(name), name, classes)]
     moments = {
         at["iteration"]: at for at in snapshots
     }  # a short training has several at one iteration
@@ -30,16 +29,16 @@ def plot(name, params, root):
 
     def pixels(at):
         return movie.boundary_pixels(
-            figures.grid_probabilities(model, at["weights"], lim, FRAME_CELLS), points
+            figures.grid_probabilities(at["model"], lim, FRAME_CELLS), points
         )
 
-    with ThreadPoolExecutor(2, initializer=fast_on_short_rows) as pool:
+    with ThreadPoolExecutor(2, initializer=avoid_copies_of_short_rows) as pool:
         for at, picture in zip(moments.values(), pool.map(pixels, moments.values()), strict=True):
             at["pixels"] = picture
     draw_training(name, root, snapshots, moments, curve)
-    scores, _ = model.forward(weights, X)
-    title = f"{model.title}: {accuracy(scores, y):.0%} of the points right"
-    probabilities = figures.grid_probabilities(model, weights, lim, params.grid)
+    scores, _ = model.forward(X)
+    title = f"{model.title}: {accuracy(scores, y):.0%} training accuracy"
+    probabilities = figures.grid_probabilities(model, lim, params.grid)
     boundary = root / paths.picture(name, "boundary")
     figures.draw_boundary(
         boundary, title, probabilities, np.argmax(scores, axis=1), X, y, params.dpi
@@ -61,6 +60,7 @@ def draw_training(name, root, snapshots, moments, curve):
 
 
 def main():
+    set_up_runtime()
     name = model_argument(__doc__)
     plot(name, load_params(paths.ROOT).plot, paths.ROOT)
     print(f"boundary, loss and the training as a moving picture -> {paths.MODELS / name}/")

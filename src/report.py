@@ -3,7 +3,6 @@
 import base64
 import csv
 import hashlib
-import os
 import re
 
 import msgspec
@@ -28,6 +27,7 @@ MOST, MOST_PICTURES = 3_000_000, 2_000_000  # characters: of the page, and of it
 EXPLORER = "<!-- explorer -->"
 MOVING = rf"{EXPLORER}\n<noscript><p>\1</p></noscript>"
 ELSEWHERE = "The whole as one file that opens from disk, with the training to drag: `reports/report.html`.\n"
+from pipeline.runtime import set_up_runtime
 
 
 def report(params, root):
@@ -47,7 +47,7 @@ def draw(dpi, root, curves):
     classes = int(y.max()) + 1
     counts = {}
     for name in MODELS:
-        pairs = files.read_pairs(root / paths.confusion(name), classes)
+        pairs = files.read_confusion(root / paths.confusion(name), classes)
         counts[name] = np.bincount(pairs @ (classes, 1), minlength=classes**2).reshape(
             classes, classes
         )
@@ -156,8 +156,7 @@ def versions(root):
 
 
 def main():
-    if "DVC_STAGE" in os.environ:  # by hand nothing gets into dvc.lock
-        files.refuse_strays(paths.ROOT)
+    set_up_runtime()
     report(used_params(load_params(paths.ROOT), paths.ROOT), paths.ROOT)
     print(f"the results on one page -> {paths.REPORT_PAGE}, {paths.REPORT}")
 

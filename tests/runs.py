@@ -22,13 +22,13 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from spirals.training import SNAPSHOTS
+from spirals.training import SNAPSHOT_PERMILLES
 
 TRAIN = {"seed", "skip_draws", "weight_scale", "learning_rate", "l2", "iterations", "record_every"}
 DATA = {f"data.{key}" for key in ("seed", "skip_draws", "points_per_class", "classes", "noise")}
 TEST = {"test.seed", "test.points_per_class"}
 FINAL = {"train_accuracy", "train_loss", "test_accuracy"}
-STEPS = [permille // 10 for permille in SNAPSHOTS if permille % 10 == 0]
+STEPS = [permille // 10 for permille in SNAPSHOT_PERMILLES if permille % 10 == 0]
 AFTER, DURING = (
     "boundary after the training",
     "boundary by per cent of the training",

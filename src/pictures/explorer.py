@@ -23,7 +23,7 @@ from pictures.palette import (
 from pipeline import paths
 from pipeline.files import read_curve, read_points, read_snapshots
 from spirals.models import MODELS
-from spirals.training import SNAPSHOTS
+from spirals.training import SNAPSHOT_PERMILLES
 
 STYLE, SCRIPT = pages.text("explorer.css"), pages.text("explorer.js")
 MOST_WEIGHTS = 900_000  # characters of all the weights on the page
@@ -53,7 +53,7 @@ def explorer(root, room):
     curves = {name: read_curve(root / paths.curve(name)) for name in MODELS}
     plain = {name: _curve(curve) for name, curve in curves.items()}
     room -= len(json.dumps([common, plain])) + len(STYLE) + len(SCRIPT)
-    room -= 8000 + len(MODELS) * len(SNAPSHOTS) * 130  # the HTML, and moments without their weights
+    room -= 8000 + len(MODELS) * len(SNAPSHOT_PERMILLES) * 130  # the HTML, and moments without their weights
     room = max(0, min(room, MOST_WEIGHTS))
     models = {}
     for name in sorted(MODELS, key=lambda name: (root / paths.snapshots(name)).stat().st_size):
@@ -97,10 +97,10 @@ def layers(weights):
 def _read(path, name, classes, most):
     """The snapshots; none of them where one alone is more than `most` numbers, which may take minutes to read."""
     if path.stat().st_size > 26 * most * len(
-        SNAPSHOTS
+        SNAPSHOT_PERMILLES
     ):  # characters of the longest number, with its comma
         return []
-    return read_snapshots(path, name, classes)
+    return [vars(s) | {"weights": s.model.weights} for s in read_snapshots(path, name, classes)]
 
 
 def _kept(snapshots, most):

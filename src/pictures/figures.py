@@ -44,14 +44,14 @@ STYLE = rc_params_from_file(Path(__file__).with_name("matplotlibrc"), use_defaul
 STYLE = {key: value for key, value in STYLE.items() if key != "backend"}
 
 
-def grid_probabilities(model, weights, lim, cells):
+def grid_probabilities(model, lim, cells):
     """Class probabilities [K, cells, cells] on a square grid from -lim to lim, row after row from the bottom."""
     axis = np.linspace(-lim, lim, cells)
-    rows = max(1, AT_ONCE // (cells * max(value.shape[-1] for value in weights.values())))
+    rows = max(1, AT_ONCE // (cells * max(value.shape[-1] for value in model.weights.values())))
     parts = []
     for start in range(0, cells, rows):
         x2, x1 = np.meshgrid(axis[start : start + rows], axis, indexing="ij")
-        scores, _ = model.forward(weights, np.stack([x1.ravel(), x2.ravel()], axis=1))
+        scores, _ = model.forward(np.stack([x1.ravel(), x2.ravel()], axis=1))
         parts.append(softmax(scores).T.reshape(-1, *x1.shape))
     return np.concatenate(parts, axis=1)
 

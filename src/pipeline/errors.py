@@ -1,32 +1,34 @@
-"""Mistakes that the user can put right, told in plain words."""
+"""How a stage or a tool ends where its user made a mistake: one message, no traceback."""
 
-import gc
-import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 
+from bridge import errors
+from bridge.errors import UserError
 from pipeline import paths
 
-
-class UserError(Exception):
-    """Says what is wrong, where, and what to do; shown without a traceback."""
+__all__ = ["UserError", "exit_on_user_error"]
 
 
 @contextmanager
-def exit_on_user_error():
-    """Ends the program with exit code 1 and one message for a mistake that is not the program's."""
-    try:
-        yield
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    except OSError as error:
-        if error.filename is None and error.errno is None:
+def exit_on_user_error() -> Iterator[None]:
+    """End the program with exit code 1 and one message for a mistake that is not the program's.
+
+    As `bridge.errors.exit_on_user_error`, which says it for any project; here it is added which
+    command of this project helps.
+    """
+    with errors.exit_on_user_error():
+        try:
+            yield
+        except FileNotFoundError as error:
+            if error.filename is None:
+                raise
+            missing = paths.shown(error.filename)
+            message = f"{missing}: {error.strerror}. Run make, which writes it again."
+            raise UserError(message) from None
+        except OSError as error:
+            if isinstance(error.filename, str):
+                error.filename = str(paths.shown(error.filename))
             raise
-        where = f"{paths.shown(error.filename)}: " if error.filename else ""
-        advice = ". Run make, which makes it anew." if isinstance(error, FileNotFoundError) else ""
-        sys.exit(f"error: {where}{error.strerror or error}{advice}")
-    except MemoryError:
-        sys.exit(f"error: not enough memory for the sizes in {paths.PARAMS}")
-    except KeyboardInterrupt:
-        sys.exit(130)
-    finally:
-        gc.freeze()  # or at its end Python looks for garbage in all that was imported: a tenth of a second
+        except MemoryError:
+            raise UserError(f"not enough memory for the sizes in {paths.PARAMS}") from None

@@ -1,67 +1,87 @@
-"""Reading and writing: text files that are the same bytes everywhere, whole or not at all."""
+"""Reading and writing: text files that are the same bytes everywhere, whole or not at all.
+
+Every function that reads raises UserError where a file is missing, truncated or not what a stage
+writes: with the file, what is wrong with it, and what to do.
+"""
 
 import json
 import math
 import os
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pipeline import paths
 from pipeline.errors import UserError
-from spirals.models import MODELS
+from portable.arithmetic import FloatArray, IntArray
+from spirals.models import MODELS, Classifier
+from spirals.training import Snapshot
+
+RUN_MAKE = "Run make, which writes it again"
+RESTORE = "Restore it with git checkout"
+DELETE_LOCK = "Delete it and run dvc repro"
 
 
 @contextmanager
-def atomic_write(path):
-    """A temporary path beside `path` that takes its place when the block ends well."""
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`, which takes its place when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    for left in path.parent.glob(f".{path.stem}.*{path.suffix}"):
-        with suppress(ValueError, PermissionError):
-            try:
-                os.kill(int(left.name.removesuffix(path.suffix).rpartition(".")[2]), 0)
-            except ProcessLookupError:  # it was killed
-                left.unlink(missing_ok=True)
     try:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        error.filename = str(
-            path
-        )  # a full disk comes without a name, the rest with the temporary one
+        error.filename = str(path)  # a full disk comes without a name, the rest with the temporary
         raise
     finally:
         with suppress(OSError):
             temporary.unlink()
 
 
-def write_text(path, text):
+def _remove_leftovers(path: Path) -> None:
+    """Remove the temporary files that killed processes left beside a path."""
+    for leftover in path.parent.glob(f".{path.stem}.*{path.suffix}"):
+        pid = leftover.name.removesuffix(path.suffix).rpartition(".")[2]
+        if not pid.isdecimal():
+            continue
+        try:
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            leftover.unlink(missing_ok=True)
+        except (PermissionError, OverflowError):  # it runs, as somebody else; it is no process
+            continue
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text; as bytes, so that no line ending is translated."""
     with atomic_write(path) as temporary:
-        temporary.write_bytes(text.encode())  # bytes: no line ending is translated
+        temporary.write_bytes(text.encode())
 
 
-def write_json(path, content, indent=None):
+def write_json(path: Path, content: Any, indent: int | None = None) -> None:
+    """Write what JSON can hold, floats with the digits that give back the same number."""
     write_text(path, json.dumps(content, indent=indent) + "\n")
 
 
-def write_csv(path, header, rows):
-    """Floats are written by `repr`, with the 17 digits that give back the same number."""
-    lines = [",".join(header), *(",".join(map(repr, row)) for row in rows)]
+def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[float]]) -> None:
+    """Write a table of numbers, floats with the digits that give back the same number."""
+    lines = [",".join(header)]
+    for row in rows:
+        lines.append(",".join(map(repr, row)))
     write_text(path, "\n".join(lines) + "\n")
 
 
-RESTORE = "Restore it with git checkout"
-
-
 @contextmanager
-def file_errors(path, advice="Run make, which makes it anew"):
-    """Tells what is wrong with a file in one sentence: a UserError that names it and what to do."""
+def file_errors(path: Path, advice: str = RUN_MAKE) -> Iterator[None]:
+    """Raise UserError, with the file and this advice, for whatever reading it raises."""
     try:
         yield
     except (OSError, ValueError, ArithmeticError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or error  # Pillow's have words of their own
+        reason = getattr(error, "strerror", None) or str(error)  # Pillow's have words of their own
     except (LookupError, TypeError, AttributeError):
         reason = "it has not the parts that it must have"
     else:
@@ -69,14 +89,18 @@ def file_errors(path, advice="Run make, which makes it anew"):
     raise UserError(f"cannot use {paths.shown(path)}: {reason}. {advice}.")
 
 
-def read_json(path):
-    """What the file holds; NaN and Infinity, which JSON does not have, are refused."""
+def read_json(path: Path) -> Any:
+    """Return what a file holds; NaN and Infinity, which JSON does not have, are refused."""
     with file_errors(path):
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=float_refused)
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
 
 
-def read_yaml(path, advice=RESTORE):
-    """What the file holds; errors as of `reading`."""
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a finite number")
+
+
+def read_yaml(path: Path, advice: str = RESTORE) -> Any:
+    """Return what a file holds, read as DVC reads it: YAML 1.2."""
     from ruamel.yaml import YAML  # here: where a model is served, there may be none
     from ruamel.yaml.error import YAMLError
 
@@ -87,73 +111,49 @@ def read_yaml(path, advice=RESTORE):
             raise ValueError(" ".join(str(error).split())[:100]) from None
 
 
-@contextmanager
-def reading_lock(root):
-    """The stages that have run, by name, as dvc.lock has them (none without it); tells what is wrong, as `reading`."""
-    path, advice = root / paths.LOCK, "Delete it and run dvc repro"
-    with file_errors(path, advice):
-        yield dict(read_yaml(path, advice)["stages"]) if path.exists() else {}
+def read_lock(root: Path) -> dict[str, Any]:
+    """Return the stages that have run, by name, as dvc.lock has them; none without the file."""
+    path = root / paths.LOCK
+    if not path.exists():
+        return {}
+    with file_errors(path, DELETE_LOCK):
+        return dict(read_yaml(path, DELETE_LOCK)["stages"])
 
 
-def refuse_strays(root):
-    """Raises UserError for what lies in data/ or reports/models/ and no stage of these models writes.
+def read_csv(path: Path, header: tuple[str, ...]) -> FloatArray:
+    """Return the numbers of a table that has this header, [rows, columns].
 
-    A stage that is of all models depends on the folders, so it would be in the hashes of dvc.lock, and nobody
-    else could reproduce them. Hidden files are none of DVC's (.dvcignore).
-    """
-    with reading_lock(root) as stages:
-        kept = [
-            of.get("outs", ())
-            for name, of in stages.items()
-            if name.partition("@")[2] in {"", *MODELS}
-        ]
-        written = {Path(out["path"]) for outs in kept for out in outs}
-    around = {folder for path in written for folder in path.parents}
-    for folder in (paths.DATA.parent, paths.MODELS):
-        for file in sorted(
-            path.relative_to(root) for path in (root / folder).rglob("*") if path.is_file()
-        ):
-            places = [file, *file.parents]
-            if written.isdisjoint(places) and not any(
-                place.name.startswith((".", "__pycache__")) for place in places
-            ):
-                stray = [place for place in places if place not in around][-1]
-                told = f"no stage writes {stray}, which would change the hash of {folder} in {paths.LOCK}"
-                raise UserError(f"{told}: move it away, and run dvc repro")
-
-
-def float_refused(name):
-    raise ValueError(f"{name} is not a finite number")
-
-
-def read_csv(path, header):
-    """The numbers of a table that has this header, float array of shape [rows, columns].
-
-    UserError where the file is missing or empty, has another header or other line endings, does not end with a line's
-    end, or holds something else than finite numbers.
+    Refused are another header, other line endings than "\\n", a file that does not end with one,
+    and whatever is no finite number.
     """
     with file_errors(path):
         first, *lines = path.read_bytes().decode().split("\n")
         if first != ",".join(header):
-            raise ValueError(
-                f"the first line must be {','.join(header)}, with no line ending but \\n"
-            )
+            expected = ",".join(header)
+            raise ValueError(f"the first line must be {expected}, with no line ending but \\n")
         if len(lines) < 2 or lines.pop() != "":
-            raise ValueError("it is cut off")
+            raise ValueError("it is truncated")
         rows = []
-        for number, line in enumerate(lines, start=2):
-            try:
-                row = [float(cell) for cell in line.split(",")]
-            except ValueError:
-                row = []
-            if len(row) != len(header) or not all(map(math.isfinite, row)) or line.endswith("\r"):
-                raise ValueError(f"line {number} must be {len(header)} finite numbers")
+        for line_number, line in enumerate(lines, start=2):
+            row = _parse_row(line, len(header))
+            if row is None:
+                raise ValueError(f"line {line_number} must be {len(header)} finite numbers")
             rows.append(row)
         return np.array(rows)
 
 
-def read_points(path):
-    """The data set: X of shape [N, 2], y of shape [N]; errors as for `read_csv`."""
+def _parse_row(line: str, columns: int) -> list[float] | None:
+    """Return the finite numbers of a line; None unless there are so many."""
+    try:
+        row = [float(cell) for cell in line.split(",")]
+    except ValueError:
+        return None
+    valid = len(row) == columns and all(map(math.isfinite, row)) and not line.endswith("\r")
+    return row if valid else None
+
+
+def read_points(path: Path) -> tuple[FloatArray, IntArray]:
+    """Return a data set: points X [N, 2], and their classes y [N]."""
     with file_errors(path):
         table = read_csv(path, paths.DATA_HEADER)
         labels = set(table[:, 2].tolist())
@@ -162,8 +162,8 @@ def read_points(path):
         return table[:, :2], table[:, 2].astype(int)
 
 
-def read_curve(path):
-    """The recorded iterations: rows of iteration, loss, accuracy; errors as for `read_csv`."""
+def read_curve(path: Path) -> FloatArray:
+    """Return a training curve: rows of iteration, loss, accuracy, [points, 3]."""
     with file_errors(path):
         curve = read_csv(path, paths.CURVE_HEADER)
         iterations = curve[:, 0].tolist()
@@ -172,8 +172,8 @@ def read_curve(path):
         return curve
 
 
-def read_pairs(path, classes):
-    """Actual and predicted class of fresh points, int array of shape [N, 2]; errors as for `read_csv`."""
+def read_confusion(path: Path, classes: int) -> IntArray:
+    """Return the actual and the predicted class of every test point, [N, 2]."""
     with file_errors(path):
         pairs = read_csv(path, paths.CONFUSION_HEADER)
         if not set(pairs.ravel().tolist()) <= set(range(classes)):
@@ -181,66 +181,96 @@ def read_pairs(path, classes):
         return pairs.astype(int)
 
 
-def read_weights(path, model, classes=None):
-    """The weights of a model, a dict of arrays that it can use, for so many classes where they are known."""
+def read_metrics(path: Path, model: str) -> dict[str, float]:
+    """Return the metrics of a model, finite numbers by name."""
     with file_errors(path):
-        return _as_weights(read_json(path), model, classes)
+        content = read_json(path)
+        values: Any = content.get(model) if isinstance(content, dict) else None
+        _check_keys(values, paths.METRIC_NAMES, f"{model} must have")
+        _check_finite(values.values(), "the metrics")
+        return dict(values)
 
 
-def read_snapshots(path, model, classes=None):
-    """A model at moments of its training: a list of dicts, permille, iteration, accuracy, weights (arrays)."""
+def read_model(path: Path, name: str, classes: int | None = None) -> Classifier:
+    """Return a trained model; `classes` says how many it must have scores for, if known."""
+    with file_errors(path):
+        return _as_model(read_json(path), name, classes)
+
+
+def read_snapshots(path: Path, name: str, classes: int | None = None) -> list[Snapshot]:
+    """Return the snapshots of a model's training; `classes` as for `read_model`."""
     numbers = ("permille", "iteration", "accuracy")
     with file_errors(path):
         content = read_json(path)
         if not isinstance(content, list) or not content:
-            raise ValueError("it must be a list of moments")
-        for moment in content:
-            _check_keys(moment, (*numbers, "weights"), "every moment must have")
-            _check_finite(map(moment.get, numbers), ", ".join(numbers))
-        return [
-            {**moment, "weights": _as_weights(moment["weights"], model, classes)}
-            for moment in content
-        ]
+            raise ValueError("it must be a list of snapshots")
+        snapshots = []
+        for entry in content:
+            _check_keys(entry, (*numbers, "weights"), "every snapshot must have")
+            _check_finite(map(entry.get, numbers), ", ".join(numbers))
+            model = _as_model(entry["weights"], name, classes)
+            values = {key: entry[key] for key in numbers}
+            snapshots.append(Snapshot(**values, model=model))
+        return snapshots
 
 
-def read_metrics(path, model):
-    """A dict of finite numbers: train_accuracy, train_loss, test_accuracy of the model."""
-    with file_errors(path):
-        content = read_json(path)
-        values = content.get(model) if isinstance(content, dict) else None
-        _check_keys(values, paths.METRIC_NAMES, f"{model} must have")
-        _check_finite(values.values(), "the metrics")
-        return values
+def snapshot_content(snapshot: Snapshot) -> dict[str, Any]:
+    """Return a snapshot as its file has it."""
+    return {
+        "permille": snapshot.permille,
+        "iteration": snapshot.iteration,
+        "accuracy": snapshot.accuracy,
+        "weights": model_content(snapshot.model),
+    }
 
 
-def _check_keys(content, names, rule):
+def model_content(model: Classifier) -> dict[str, Any]:
+    """Return the weights of a model as their file has them."""
+    return {name: weight.tolist() for name, weight in model.weights.items()}
+
+
+def _check_keys(content: Any, names: Iterable[str], rule: str) -> None:
     if not isinstance(content, dict) or {*content} != {*names}:
         raise ValueError(f"{rule} {', '.join(names)}")
 
 
-def _check_finite(values, names):
-    if not all(type(value) in (int, float) and math.isfinite(value) for value in values):
-        raise ValueError(f"{names} must be finite numbers")
+def _check_finite(values: Iterable[Any], names: str) -> None:
+    for value in values:
+        if type(value) not in (int, float) or not math.isfinite(value):
+            raise ValueError(f"{names} must be finite numbers")
 
 
-def _as_weights(content, model, classes):
-    shapes = MODELS[model].shapes
-    _check_keys(content, shapes, "the weights must be")
-    sizes = {"D": 2, "K": classes} if classes else {"D": 2}
+def _as_model(content: Any, name: str, classes: int | None) -> Classifier:
+    """Return the model with the weights that a file holds; ValueError if it cannot be one."""
+    model_class = MODELS[name]
+    names = model_class.weight_names()
+    _check_keys(content, names, "the weights must be")
     weights = {}
-    for name, axes in shapes.items():
+    for weight in names:
         try:
-            weights[name] = np.array(content[name], dtype=float)
+            weights[weight] = np.array(content[weight], dtype=float)
         except (TypeError, ValueError, OverflowError):
-            raise ValueError(f"{name} must be numbers, in rows of one length") from None
-        shape = weights[name].shape
-        expected = [sizes.setdefault(axis, size) for axis, size in zip(axes, shape, strict=False)]
-        if (
-            len(shape) != len(axes)
-            or list(shape) != expected
-            or not np.isfinite(weights[name]).all()
-        ):
-            raise ValueError(
-                f"{name} must be finite numbers of shape [{', '.join(axes)}], where D is 2"
-            )
-    return weights
+            raise ValueError(f"{weight} must be numbers, in rows of one length") from None
+        dimensions = 2 if weight.startswith("W") else 1
+        if weights[weight].ndim != dimensions or not np.isfinite(weights[weight]).all():
+            raise ValueError(f"{weight} must be finite numbers, in {dimensions} dimensions")
+    model = model_class.from_weights(weights)
+    if not _fits_together(model, classes):
+        shapes = [f"{weight} {list(array.shape)}" for weight, array in weights.items()]
+        wanted = "" if classes is None else f" and {classes} classes"
+        raise ValueError(f"the weights do not fit 2 coordinates{wanted}: {', '.join(shapes)}")
+    return model
+
+
+def _fits_together(model: Classifier, classes: int | None) -> bool:
+    """Return whether a point passes through the model, and its gradients have the right shapes."""
+    point = np.zeros((1, 2))
+    try:
+        scores, hidden = model.forward(point)
+        gradients = model.backward(point, hidden, np.zeros_like(scores))
+    except (ValueError, IndexError):
+        return False
+    if classes is not None and scores.shape[1] != classes:
+        return False
+    weights = model.weights.items()
+    return all(gradients[name].shape == weight.shape for name, weight in weights)

@@ -2,11 +2,11 @@
 
 import argparse
 import difflib
-import math
 import os
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NoReturn, get_args
 
 import msgspec
 from msgspec import Meta
@@ -19,195 +19,249 @@ from pipeline.errors import UserError
 from spirals.models import MODELS
 
 MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container (Linux, cgroup v2), in bytes
+SHOWN_CHARACTERS = 80  # of a value in a message
 
 
-def whole(low, high):
-    return Annotated[
-        int, Meta(ge=low, le=high, description=f"a whole number from {low} to {high}, digits only")
-    ]
+def _whole(low: int, high: int) -> Meta:
+    return Meta(ge=low, le=high, description=f"a whole number from {low} to {high}, digits only")
 
 
-def number(low, high):
-    return Annotated[float, Meta(ge=low, le=high, description=f"a number from {low} to {high}")]
+def _number(low: float, high: float) -> Meta:
+    return Meta(ge=low, le=high, description=f"a number from {low} to {high}")
 
 
-def positive(high):
-    return Annotated[float, Meta(gt=0, le=high, description=f"a number above 0, to {high}")]
+def _positive(high: float) -> Meta:
+    return Meta(gt=0, le=high, description=f"a number above 0, to {high}")
 
 
-Seed = whole(0, 2**32 - 1)
-Draws = whole(0, 10_000_000)
-Points = whole(2, 1_000_000)
-Iterations = whole(1, 100_000_000)
+Seed = Annotated[int, _whole(0, 2**32 - 1)]
+Draws = Annotated[int, _whole(0, 10_000_000)]
+Points = Annotated[int, _whole(2, 1_000_000)]
+Classes = Annotated[int, _whole(2, 100)]
+Noise = Annotated[float, _number(0, 10)]  # radians
+WeightScale = Annotated[float, _positive(100)]
+LearningRate = Annotated[float, _positive(10_000)]
+Regularization = Annotated[float, _number(0, 100)]
+Iterations = Annotated[int, _whole(1, 100_000_000)]
+HiddenUnits = Annotated[int, _whole(1, 100_000)]
+GridCells = Annotated[int, _whole(10, 2000)]
+DotsPerInch = Annotated[int, _whole(50, 600)]
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A section of params.yaml: every key is required, and no other is allowed."""
 
 
-class Generate(Section):
+class Generate(Section, frozen=True):
     seed: Seed
     skip_draws: Draws
     points_per_class: Points
-    classes: whole(2, 100)
-    noise: number(0, 10)
+    classes: Classes
+    noise: Noise
 
 
-class Train(Section):
+class Train(Section, frozen=True):
     seed: Seed
     skip_draws: Draws
-    weight_scale: positive(100)
-    learning_rate: positive(10_000)
-    l2: number(0, 100)
+    weight_scale: WeightScale
+    learning_rate: LearningRate
+    l2: Regularization
     iterations: Iterations
     record_every: Iterations
 
 
-class TrainMLP(Train):
-    hidden_units: whole(1, 100_000)
+class TrainMLP(Train, frozen=True):
+    hidden_units: HiddenUnits
 
 
-class Evaluate(Section):
+class Evaluate(Section, frozen=True):
     seed: Seed
     points_per_class: Points
 
 
-class Plot(Section):
-    grid: whole(10, 2000)
-    dpi: whole(50, 600)
+class Plot(Section, frozen=True):
+    grid: GridCells
+    dpi: DotsPerInch
 
 
-class Params(Section):
+class Params(Section, frozen=True):
     generate: Generate
     train_linear: Train
     train_mlp: TrainMLP
     evaluate: Evaluate
     plot: Plot
 
+    def train(self, model: str) -> Any:
+        """Return the section of a model."""
+        return getattr(self, f"train_{model}")
 
-def model_argument(description):
-    """Name of the model: what the script of a stage is told on its command line."""
+
+def model_argument(description: str | None) -> str:
+    """Return the name of the model that a stage's script was given on its command line."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("model", choices=MODELS)
-    return parser.parse_args().model
+    return str(parser.parse_args().model)
 
 
-def load_params(root):
-    """What params.yaml says, read as DVC reads it (YAML 1.2, where 1e-3 is a number), and checked as a whole.
+def load_params(root: Path) -> Params:
+    """Return what params.yaml says, read as DVC reads it: YAML 1.2, where 1e-3 is a number.
 
-    UserError names the key, what was given, and what is allowed; a mistake in any section stops every stage.
+    It is checked as a whole: a mistake in any section stops every stage.
+
+    Raises:
+        UserError: with the key, what was given, and what is allowed.
     """
     try:
-        params = _checked(Params, _parsed((root / paths.PARAMS).read_bytes()))
+        content = (root / paths.PARAMS).read_bytes()
     except OSError as error:
         raise UserError(f"cannot read {paths.PARAMS}: {error.strerror}") from None
+    params: Params = _check_section(Params, _parse_yaml(content), "")
     _check_memory(params)
     return params
 
 
-def used_params(params, root):
-    """The parameters that the results were made with, as dvc.lock has them: a stage may be frozen, and its result old.
+def used_params(params: Params, root: Path) -> Params:
+    """Return the parameters that the results were made with, as dvc.lock has them.
 
-    What it has not is taken from `params`, those of params.yaml now. UserError where it is broken.
+    A stage may be frozen, and its result older than params.yaml. What dvc.lock does not have is
+    taken from `params`.
+
+    Raises:
+        UserError: dvc.lock has what no params.yaml may say.
     """
     sections = msgspec.to_builtins(params)
-    with files.reading_lock(root) as stages:
+    stages = files.read_lock(root)
+    with files.file_errors(root / paths.LOCK, files.DELETE_LOCK):
         for stage in ("generate", *(f"train@{name}" for name in MODELS)):
-            for section, used in (
-                stages.get(stage, {}).get("params", {}).get(str(paths.PARAMS), {}).items()
-            ):
+            locked = stages.get(stage, {}).get("params", {}).get(str(paths.PARAMS), {})
+            for section, used in locked.items():
                 if isinstance(used, dict):
-                    sections[section] = {
-                        key: used.get(key, value) for key, value in sections[section].items()
-                    }
+                    current = sections[section]
+                    sections[section] = {key: used.get(key, current[key]) for key in current}
         try:
             return msgspec.convert(sections, Params)
         except msgspec.ValidationError as error:
             raise ValueError(error) from None
 
 
-def _parsed(content):
+def _parse_yaml(content: bytes) -> Any:
     try:
         return YAML(typ="safe").load(content)
     except MarkedYAMLError as error:
-        line, reason = error.problem_mark.line, error.problem
+        line = error.problem_mark.line
+        reason = error.problem
     except ReaderError as error:
-        line, reason = content.count(b"\n", 0, error.position), error.reason
-    except Exception as error:  # others get through: ValueError of a date that does not exist, IndexError of `!!int`
-        raise UserError(f"{paths.PARAMS}: not valid YAML: {_shortened(str(error))}") from None
+        line = content.count(b"\n", 0, error.position)
+        reason = error.reason
+    except Exception as error:  # ValueError of an impossible date, IndexError of `!!int`
+        reason = _shortened(str(error))
+        raise UserError(f"{paths.PARAMS}: not valid YAML: {reason}") from None
     raise UserError(f"{paths.PARAMS}, line {line + 1}: not valid YAML: {_shortened(reason)}")
 
 
-def _checked(kind, value, key=""):
-    """The value as a section, in which no key is missing or unknown, or as a number of this kind."""
-    if not isinstance(kind, type):
-        try:
-            return msgspec.convert(value, kind)
-        except msgspec.ValidationError:
-            _refuse(key, value, f"must be {kind.__metadata__[0].description}")
-    fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
-    prefix = f"{key}." if key else ""
+def _check_section(section: type[Section], value: Any, key: str) -> Any:
+    """Return the value of a key as a section, in which no key is missing or unknown."""
+    fields = {field.name: field.type for field in msgspec.structs.fields(section)}
     if not isinstance(value, dict):
         _refuse(key, value, f"must hold the keys {', '.join(fields)}")
+    prefix = f"{key}." if key else ""
     for name in value:
         if name not in fields:
-            shown = _shortened(name)
-            near = difflib.get_close_matches(shown, fields, n=1)
-            hint = (
-                f"did you mean {prefix}{near[0]}?" if near else f"allowed are {', '.join(fields)}"
-            )
-            raise UserError(f"{paths.PARAMS}: {prefix}{shown} is not a parameter; {hint}")
-    if missing := [name for name in fields if name not in value]:
-        raise UserError(f"{paths.PARAMS}: {prefix}{missing[0]} is missing")
-    return kind(**{name: _checked(of, value[name], prefix + name) for name, of in fields.items()})
+            _refuse_unknown(prefix, name, list(fields))
+    checked = {}
+    for name, kind in fields.items():
+        if name not in value:
+            raise UserError(f"{paths.PARAMS}: {prefix}{name} is missing")
+        if isinstance(kind, type):
+            checked[name] = _check_section(kind, value[name], prefix + name)
+        else:
+            checked[name] = _check_number(kind, value[name], prefix + name)
+    return section(**checked)
 
 
-def _refuse(key, value, rule):
-    shown = f"the text {_shortened(repr(value))}" if isinstance(value, str) else _shortened(value)
-    shown = {"None": "empty", "True": "true", "False": "false"}.get(shown, shown)
+def _check_number(kind: Any, value: Any, key: str) -> Any:
+    """Return the value of a key as a number of this kind."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        _, meta = get_args(kind)
+        _refuse(key, value, f"must be {meta.description}")
+
+
+def _refuse_unknown(prefix: str, name: Any, allowed: list[str]) -> NoReturn:
+    shown = _shortened(name)
+    near = difflib.get_close_matches(shown, allowed, n=1)
+    hint = f"did you mean {prefix}{near[0]}?" if near else f"allowed are {', '.join(allowed)}"
+    raise UserError(f"{paths.PARAMS}: {prefix}{shown} is not a parameter; {hint}")
+
+
+def _refuse(key: str, value: Any, rule: str) -> NoReturn:
     where = f"{paths.PARAMS}: {key}" if key else str(paths.PARAMS)
-    raise UserError(f"{where} is {shown}, but {rule}")
+    raise UserError(f"{where} is {_described(value)}, but {rule}")
 
 
-def _shortened(value):
-    """The value in one line of at most 80 characters."""
+def _described(value: Any) -> str:
+    """Return a value as YAML's user would call it."""
+    if value is None:
+        return "empty"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f"the text {_shortened(repr(value))}"
+    return _shortened(value)
+
+
+def _shortened(value: Any) -> str:
+    """Return the value in one line of at most 80 characters."""
     try:
         text = value if isinstance(value, str) else repr(value)
-    except (
-        ValueError,
-        RecursionError,
-    ):  # Python writes no number of more than 4,300 digits, nor very deep lists
+    except (ValueError, RecursionError):  # of a number of 5,000 digits, or of very deep lists
         return "too long to be shown"
     text = "".join(c if c.isprintable() else " " for c in text)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    if len(text) <= SHOWN_CHARACTERS:
+        return text
+    return f"{text[: SHOWN_CHARACTERS - 3]}..."
 
 
-def _check_memory(params):
-    """Refuses sizes that cannot fit, before anything is allocated. Bytes are measured ones, rounded up."""
+def _check_memory(params: Params) -> None:
+    """Refuse sizes that cannot fit, before anything is allocated.
+
+    The bytes are measured ones, rounded up.
+    """
     classes = params.generate.classes
-    points = classes * max(params.generate.points_per_class, params.evaluate.points_per_class)
-    trained = [(model, getattr(params, f"train_{name}")) for name, model in MODELS.items()]
-    layers = [model.hidden(train).values() for model, train in trained]
-    # Between two hidden layers `matmul` keeps eight running sums of every unit, and what is added to them.
-    hidden = max(sum(units) * (32 if len(units) < 2 else 160) for units in layers)
-    shapes = [model.sizes(2, classes, train).values() for model, train in trained]
-    weights = max(sum(map(math.prod, of_model)) for of_model in shapes)
-    recorded = sum(train.iterations // train.record_every for _, train in trained)
+    test = params.evaluate.points_per_class
+    points = classes * max(params.generate.points_per_class, test)
+    point_bytes = 400 + 80 * classes
+    weights = 0
+    recorded = 0
+    for name, model in MODELS.items():
+        section = params.train(name)
+        sizes = model.layer_sizes(2, classes, section)
+        hidden = sizes[1:-1]
+        # Between two hidden layers `matmul` keeps eight running sums of every unit, and what is
+        # added to them.
+        unit_bytes = 32 if len(hidden) < 2 else 160
+        point_bytes = max(point_bytes, 400 + 80 * classes + unit_bytes * sum(hidden))
+        weights = max(weights, sum((below + 1) * units for below, units in pairwise(sizes)))
+        recorded += section.iterations // section.record_every
+    grid = params.plot.grid
     needed = {
-        "take fewer points, classes or hidden units": points * (400 + 80 * classes + hidden),
-        "take fewer hidden units or classes": 6000
-        * weights,  # the snapshots, as numbers and as text
+        "take fewer points, classes or hidden units": points * point_bytes,
+        "take fewer hidden units or classes": 6000 * weights,  # the snapshots, and their text
         "take fewer iterations, or a larger record_every": 1000 * recorded,
-        "take a smaller grid or fewer classes": params.plot.grid
-        * params.plot.grid
-        * (300 + 40 * classes),
+        "take a smaller grid or fewer classes": grid * grid * (300 + 40 * classes),
     }
-    advice, most = max(needed.items(), key=lambda item: item[1])
+    advice = max(needed, key=lambda name: needed[name])
+    memory = _available_memory()
+    if needed[advice] > memory:
+        asked = f"about {needed[advice] / 2**30:,.1f} GiB of memory"
+        there = f"{memory / 2**30:,.1f}"
+        raise UserError(f"{paths.PARAMS} asks for {asked}; this machine has {there}: {advice}")
+
+
+def _available_memory() -> int:
+    """Return the bytes of memory that this process may use."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     with suppress(OSError, ValueError):  # no such file, or the word max
         memory = min(memory, int(MEMORY_LIMIT.read_text()))
-    if most > memory:
-        asked, there = (f"{size / 2**30:,.1f}" for size in (most, memory))
-        raise UserError(
-            f"{paths.PARAMS} asks for about {asked} GiB of memory; this machine has {there}: {advice}"
-        )
+    return memory

@@ -5,52 +5,87 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 PARAMS = Path("params.yaml")
+PIPELINE = Path("dvc.yaml")
 LOCK = Path("dvc.lock")
 PUBLISHED = Path("reference/published.csv")
 PUBLISHED_PARAMS = Path("reference/published.yaml")
 REQUIREMENTS = Path("requirements.lock")
-DATA = Path("data/spirals.csv")  # trained on
-TEST = Path("data/test.csv")  # tested on
+
+DATA = Path("data/spirals.csv")  # the training set
+TEST = Path("data/test.csv")  # the test set
 DATA_HEADER = ("x1", "x2", "label")
 CURVE_HEADER = ("iteration", "loss", "accuracy")
 CONFUSION_HEADER = ("actual", "predicted")
-MODELS = Path("reports/models")  # a folder for each
 METRIC_NAMES = ("train_accuracy", "train_loss", "test_accuracy")
+
+MODELS = Path("reports/models")  # a folder for each
 METRICS = Path("reports/metrics.json")  # of all models
 FIGURES = Path("reports/figures")  # of all models
 REPORT = Path("reports/README.md")
 REPORT_PAGE = Path("reports/report.html")
 
 
-def _of_a_model(pattern):
-    """A function that gives the path of a model, by its name and whatever else stands in the pattern."""
-    return lambda *parts: Path(pattern.format(*parts))
+def weights(model: str) -> Path:
+    """Return where the trained weights of a model lie."""
+    return Path("data", model, "weights.json")
 
 
-weights = _of_a_model("data/{}/weights.json")
-curve = _of_a_model("data/{}/curve.csv")
-snapshots = _of_a_model("data/{}/snapshots.json")
-metrics = _of_a_model("reports/models/{}/metrics.json")
-confusion = _of_a_model("reports/models/{}/confusion.csv")
-learning = _of_a_model("reports/models/{}/learning.gif")
-picture = _of_a_model("reports/models/{}/{}.png")  # boundary or loss
-frame = _of_a_model("reports/models/{}/frames/{:03}.png")  # by per cent of the training
+def curve(model: str) -> Path:
+    """Return where the training curve of a model lies."""
+    return Path("data", model, "curve.csv")
 
 
-def shown(path):
-    """A path as it is written in messages: relative to the checkout where it lies in it."""
+def snapshots(model: str) -> Path:
+    """Return where the snapshots of a model lie."""
+    return Path("data", model, "snapshots.json")
+
+
+def metrics(model: str) -> Path:
+    """Return where the metrics of a model lie."""
+    return MODELS / model / "metrics.json"
+
+
+def confusion(model: str) -> Path:
+    """Return where the actual and predicted classes of the test set lie."""
+    return MODELS / model / "confusion.csv"
+
+
+def learning(model: str) -> Path:
+    """Return where the animation of a model's training lies."""
+    return MODELS / model / "learning.gif"
+
+
+def picture(model: str, name: str) -> Path:
+    """Return where a picture of a model lies; its name is boundary or loss."""
+    return MODELS / model / f"{name}.png"
+
+
+def frame(model: str, percent: int) -> Path:
+    """Return where the picture of a model after so many per cent of its training lies."""
+    return MODELS / model / "frames" / f"{percent:03}.png"
+
+
+def shown(path: Path | str) -> Path:
+    """Return a path as messages write it: relative to the checkout, if it lies in it."""
     path = Path(path)
     return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
 
 
-def diverged_curve(model, experiment):
-    """In the main checkout: the one of a queued experiment is thrown away."""
-    return main_root() / f"diverged/{model}_{experiment.replace('/', '_')}.csv"
+def main_root() -> Path:
+    """Return the root of the checkout that the user works in.
+
+    Queued and `--temp` experiments run in throw-away checkouts below its `.dvc/tmp/exps`.
+    """
+    for folder in ROOT.parents:
+        if folder.parts[-3:] == (".dvc", "tmp", "exps"):
+            return folder.parents[2]
+    return ROOT
 
 
-def main_root():
-    """Root of the checkout that the user works in: queue and sweep have throw-away ones below its `.dvc/tmp/exps`."""
-    found = (
-        folder.parents[2] for folder in ROOT.parents if folder.parts[-3:] == (".dvc", "tmp", "exps")
-    )
-    return next(found, ROOT)
+def diverged_curve(model: str, experiment: str) -> Path:
+    """Return where the curve of a diverged training is kept.
+
+    It lies in the main checkout: the one of a queued experiment is thrown away.
+    """
+    name = experiment.replace("/", "_")
+    return main_root() / "diverged" / f"{model}_{name}.csv"

@@ -1,157 +1,306 @@
-"""The net with its loops compiled by Numba: the bytes of `spirals.models.MLP` in a quarter of the time.
+"""The training of the two-layer network with its loops compiled by Numba.
 
-Every sum is taken in the order of `portable.arithmetic`. Without `fastmath` the compiler may
-neither reorder a sum nor contract a product and a sum to one operation. It is fast because it
-works on blocks that stay in the cache, LANES points or units side by side, whose sums are
-independent of each other, and because a pass over them adds up to four terms, not one.
+The same bytes as `spirals.training.gradient_descent` with `spirals.models.MLP`, in a quarter of the
+time. Every sum is taken in the order of `portable.arithmetic`; without `fastmath` the compiler may
+neither reorder a sum nor contract a product and a sum to one operation.
+
+It is fast because it works on blocks that stay in the processor's cache, LANES points or units side
+by side, whose sums are independent of each other, and because a pass over a block adds up to four
+terms, not one.
+
+Call `portable.compiler.set_up_numba` before this module is imported.
 """
 
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numba
 import numpy as np
 
-from portable.arithmetic import EXP_SERIES, LN2_HIGH, LN2_LOW, PART, SHORT, halves
-from portable.compiler import compiled, zeros
-from spirals.models import MLP
+from portable.arithmetic import (
+    EXP_SERIES,
+    LN2_HIGH,
+    LN2_LOW,
+    PAIRWISE_BLOCK,
+    SHORT_SUM,
+    FloatArray,
+    IntArray,
+    pairwise_blocks,
+)
+from portable.compiler import aligned_zeros
 
-LANES = 128
-SERIES = tuple(map(float, EXP_SERIES))
-POWERS = np.ldexp(1.0, np.arange(-538, 2))  # of two
+LANES = 128  # points or units side by side
+SERIES = tuple(EXP_SERIES)
+SMALLEST_POWER = -538
+POWERS = np.ldexp(1.0, np.arange(SMALLEST_POWER, 2))  # of two
 
-
-class CompiledMLP(MLP):
-    """`spirals.models.MLP`, for a training that is long enough to pay for the compilation."""
-
-    @staticmethod
-    def gradient_descent(weights, X, y, params):
-        """As `spirals.training.gradient_descent`, for points with two coordinates."""
-        W, b, W2, b2 = (weights[name] for name in ("W", "b", "W2", "b2"))
-        kept, unit_parts, point_parts = buffers(X, *W2.shape), halves(len(W2)), halves(len(X))
-        for iteration in range(params.iterations):
-            scores = forward(kept, unit_parts, W, b, W2, b2)
-            yield iteration, scores.T
-            descend(kept, point_parts, W, b, W2, b2, scores, y, params.learning_rate, params.l2)
-        yield params.iterations, forward(kept, unit_parts, W, b, W2, b2).T
+compiled: Callable[..., Any] = numba.njit(error_model="numpy", cache=True)
 
 
-def buffers(X, hidden, classes):
-    """What is kept from one iteration to the next.
+class Workspace(NamedTuple):
+    """The arrays that are kept from one iteration to the next.
 
-    Rows of points: the gradient on the scores, up to three of -0.0, x, y, 1. Rows of units: W2 turned
-    round, up to three of 0.0, W, b. So points times units is a hidden layer; x + -0.0 times 0.0 is x.
+    A weighted sum takes four terms at once, so dscores and W2 have rows for a multiple of four
+    classes. The rows beyond are -0.0 and 0.0: x + -0.0 * 0.0 is x.
     """
-    points, units, block = (
-        zeros(classes + -classes % 4 + 3, length) for length in (len(X), hidden, LANES)
+
+    point_inputs: FloatArray  # [3, N]: x1, x2, 1
+    unit_inputs: FloatArray  # [3, H]: W[0], W[1], b
+    dscores: FloatArray  # [K or more, N]
+    unit_outputs: FloatArray  # [K or more, H]: the transposed W2
+    block_inputs: FloatArray  # [3, LANES]: columns of point_inputs or unit_inputs
+    block_outputs: FloatArray  # [K or more, LANES]: columns of unit_outputs
+    hidden: FloatArray  # [PAIRWISE_BLOCK, LANES]
+    dhidden: FloatArray  # [PAIRWISE_BLOCK, LANES]
+    partial: FloatArray  # [9, LANES]: the parts of a pairwise sum, and their total
+    sums: FloatArray  # [levels, K + 2, LANES]: sums of blocks that wait for their other half
+
+
+def new_workspace(X: FloatArray, hidden_units: int, classes: int) -> Workspace:
+    """Return the arrays for points X [N, 2]."""
+    rows = classes + -classes % 4
+    levels = 2 + max(len(X), hidden_units).bit_length()
+    workspace = Workspace(
+        point_inputs=aligned_zeros(3, len(X)),
+        unit_inputs=aligned_zeros(3, hidden_units),
+        dscores=aligned_zeros(rows, len(X)),
+        unit_outputs=aligned_zeros(rows, hidden_units),
+        block_inputs=aligned_zeros(3, LANES),
+        block_outputs=aligned_zeros(rows, LANES),
+        hidden=aligned_zeros(PAIRWISE_BLOCK, LANES),
+        dhidden=aligned_zeros(PAIRWISE_BLOCK, LANES),
+        partial=aligned_zeros(9, LANES),
+        sums=aligned_zeros(levels, classes + 2, LANES),
     )
-    points[classes:-3], points[-3:-1], points[-1] = -0.0, X.T, 1.0
-    sums = zeros(2 + max(len(X), hidden).bit_length(), classes + 2, LANES)
-    return points, units, block, zeros(PART, LANES), zeros(PART, LANES), zeros(9, LANES), sums
+    workspace.point_inputs[:2] = X.T
+    workspace.point_inputs[2] = 1.0
+    workspace.dscores[classes:] = -0.0
+    return workspace
+
+
+def gradient_descent(
+    weights: dict[str, FloatArray],
+    X: FloatArray,
+    y: IntArray,
+    *,
+    iterations: int,
+    learning_rate: float,
+    l2: float,
+) -> Iterator[tuple[int, FloatArray]]:
+    """Train the weights in place, as `spirals.training.gradient_descent` does.
+
+    Args:
+        weights: W [2, H], b [H], W2 [H, K], b2 [K].
+        X: points, [N, 2].
+        y: their classes, [N].
+        iterations: updates.
+        learning_rate: step along the gradient.
+        l2: strength of the regularization.
+
+    Yields:
+        The iteration, and the scores [N, K] before its update; at the end those after the last.
+    """
+    W, b, W2, b2 = weights["W"], weights["b"], weights["W2"], weights["b2"]
+    workspace = new_workspace(X, *W2.shape)
+    unit_blocks = pairwise_blocks(len(W2))
+    point_blocks = pairwise_blocks(len(X))
+    scores = forward(workspace, unit_blocks, W, b, W2, b2)
+    for iteration in range(iterations):
+        yield iteration, scores.T
+        update_weights(workspace, point_blocks, scores, y, W, b, W2, b2, learning_rate, l2)
+        scores = forward(workspace, unit_blocks, W, b, W2, b2)
+    yield iterations, scores.T
 
 
 @compiled
-def forward(kept, parts, W, b, W2, b2):
-    """The scores, array of shape [K, N]."""
-    points, units, block, hidden, _, partial, sums = kept
-    scores = np.empty((len(b2), points.shape[1]))
+def forward(
+    workspace: Workspace,
+    unit_blocks: IntArray,
+    W: FloatArray,
+    b: FloatArray,
+    W2: FloatArray,
+    b2: FloatArray,
+) -> FloatArray:
+    """Return the scores, [K, N]; the weights are copied into the workspace."""
+    ws = workspace
+    classes = len(b2)
+    points = ws.point_inputs.shape[1]
     for h in range(len(b)):
-        units[-3, h], units[-2, h], units[-1, h] = W[0, h], W[1, h], b[h]
-        for k in range(len(b2)):
-            units[k, h] = W2[h, k]
-    for start in range(0, points.shape[1], LANES):
-        width, lanes = cut(block, points, start)
+        ws.unit_inputs[0, h] = W[0, h]
+        ws.unit_inputs[1, h] = W[1, h]
+        ws.unit_inputs[2, h] = b[h]
+        for k in range(classes):
+            ws.unit_outputs[k, h] = W2[h, k]
+    scores = np.empty((classes, points))
+    for start in range(0, points, LANES):
+        width = load_block(ws.block_inputs, ws.point_inputs, start)
+        lanes = whole_vectors(width)
         level = 0
-        for begin, end, pairs in parts:
-            layer(hidden, units, begin, end, block, lanes)
-            for k in range(len(b2)):
-                add_up(sums[level, k], units[k, begin:end], hidden, partial, lanes)
-            level = add_pairs(sums, level, pairs, lanes)
-        for k in range(len(b2)):
+        for begin, end, pairs in unit_blocks:
+            hidden_layer(ws.hidden, ws.unit_inputs, begin, end, ws.block_inputs, lanes)
+            for k in range(classes):
+                outputs = ws.unit_outputs[k, begin:end]
+                weighted_sum(ws.sums[level, k], outputs, ws.hidden, ws.partial, lanes)
+            level = add_pairs(ws.sums, level, pairs, lanes)
+        for k in range(classes):
             for i in range(width):
-                scores[k, start + i] = sums[0, k, i] + b2[k]
+                scores[k, start + i] = ws.sums[0, k, i] + b2[k]
     return scores
 
 
 @compiled
-def descend(kept, parts, W, b, W2, b2, scores, y, learning_rate, l2):
-    """One update of the weights, those that `forward` had, in place."""
-    points, units, block, hidden, dhidden, partial, sums = kept
-    classes, db, column = len(b2), np.empty(LANES), np.empty(len(b2))
-    score_gradient(scores, y, points)
+def update_weights(
+    workspace: Workspace,
+    point_blocks: IntArray,
+    scores: FloatArray,
+    y: IntArray,
+    W: FloatArray,
+    b: FloatArray,
+    W2: FloatArray,
+    b2: FloatArray,
+    learning_rate: float,
+    l2: float,
+) -> None:
+    """Take one step of gradient descent, in place, from the weights that `forward` had."""
+    ws = workspace
+    classes = len(b2)
+    score_gradient(scores, y, ws.dscores)
     for k in range(classes):
         db2 = -0.0
-        for n in range(len(y)):
-            db2 += points[k, n]
+        for n in range(ws.dscores.shape[1]):
+            db2 += ws.dscores[k, n]
         b2[k] += -learning_rate * db2
+    db = np.empty(LANES)
     for start in range(0, len(b), LANES):
-        width, lanes = cut(block, units, start)
+        width = load_block(ws.block_inputs, ws.unit_inputs, start)
+        load_block(ws.block_outputs, ws.unit_outputs, start)
+        lanes = whole_vectors(width)
         db[:] = -0.0
         level = 0
-        for begin, end, pairs in parts:
-            layer(hidden, points, begin, end, block, lanes)
-            for n in range(begin, end):
-                m = n - begin
-                if classes <= 4:
-                    d0, d1, d2, d3 = points[0, n], points[1, n], points[2, n], points[3, n]
-                    for i in range(lanes):
-                        total = (
-                            (d0 * block[0, i] + d1 * block[1, i]) + d2 * block[2, i]
-                        ) + d3 * block[3, i]
-                        dhidden[m, i] = total
-                else:
-                    for k in range(classes):
-                        column[k] = points[k, n]
-                    add_up(dhidden[m], column, block, partial, lanes)
+        for begin, end, pairs in point_blocks:
+            hidden_layer(ws.hidden, ws.point_inputs, begin, end, ws.block_inputs, lanes)
+            hidden_gradient(ws, begin, end, lanes)
+            for n in range(end - begin):
                 for i in range(lanes):
-                    dhidden[m, i] *= 1.0 if hidden[m, i] > 0 else 0.0
-                    db[i] += dhidden[m, i]
-            for k in range(classes + 2):
-                row, a = (k, hidden) if k < classes else (len(points) - 3 + k - classes, dhidden)
-                add_up(sums[level, k], points[row, begin:end], a, partial, lanes)
-            level = add_pairs(sums, level, pairs, lanes)
+                    db[i] += ws.dhidden[n, i]
+            for k in range(classes):
+                dscores = ws.dscores[k, begin:end]
+                weighted_sum(ws.sums[level, k], dscores, ws.hidden, ws.partial, lanes)
+            for d in range(2):
+                coordinate = ws.point_inputs[d, begin:end]
+                total = ws.sums[level, classes + d]
+                weighted_sum(total, coordinate, ws.dhidden, ws.partial, lanes)
+            level = add_pairs(ws.sums, level, pairs, lanes)
         for i in range(width):
             h = start + i
             b[h] += -learning_rate * db[i]
             for d in range(2):
-                W[d, h] += -learning_rate * (sums[0, classes + d, i] + l2 * W[d, h])
+                dW = ws.sums[0, classes + d, i] + l2 * W[d, h]
+                W[d, h] += -learning_rate * dW
             for k in range(classes):
-                W2[h, k] += -learning_rate * (sums[0, k, i] + l2 * W2[h, k])
+                dW2 = ws.sums[0, k, i] + l2 * W2[h, k]
+                W2[h, k] += -learning_rate * dW2
 
 
 @compiled
-def cut(block, rows, start):
-    """Copies LANES columns, or as many as there are; returns how many, and how many are worked on: whole vectors."""
+def load_block(block: FloatArray, rows: FloatArray, start: int) -> int:
+    """Copy LANES columns of rows, or as many as there are; return how many."""
     width = min(LANES, rows.shape[1] - start)
     for k in range(len(rows)):
         for i in range(width):
             block[k, i] = rows[k, start + i]
-    return width, width + -width % 8
+    return width
 
 
 @compiled
-def layer(hidden, rows, begin, end, block, lanes):
-    """The hidden layer: rows for the points begin to end and columns for a block of units, or turned round."""
+def whole_vectors(width: int) -> int:
+    """Return how many lanes are worked on for so many columns: a multiple of eight."""
+    return width + -width % 8
+
+
+@compiled
+def hidden_layer(
+    hidden: FloatArray,
+    inputs: FloatArray,
+    begin: int,
+    end: int,
+    block: FloatArray,
+    lanes: int,
+) -> None:
+    """Compute the hidden layer: a row for each of the inputs from begin to end, a column a lane.
+
+    The rows are units and the columns points, or the other way round.
+    """
     for n in range(begin, end):
-        r0, r1, r2, m = rows[-3, n], rows[-2, n], rows[-1, n], n - begin
+        in0 = inputs[0, n]
+        in1 = inputs[1, n]
+        in2 = inputs[2, n]
+        m = n - begin
         for i in range(lanes):
-            total = (r0 * block[-3, i] + r1 * block[-2, i]) + r2 * block[-1, i]
+            total = (in0 * block[0, i] + in1 * block[1, i]) + in2 * block[2, i]
             hidden[m, i] = 0.0 if total <= 0 else total  # ReLU
 
 
 @compiled
-def add_up(total, c, a, partial, lanes):
-    """Total becomes c[0] a[0] + c[1] a[1] + ... in the order in which NumPy adds: eight sums, and what is left over."""
-    whole = len(c) - len(c) % 8 if len(c) > SHORT else 0
+def hidden_gradient(workspace: Workspace, begin: int, end: int, lanes: int) -> None:
+    """Compute dhidden for the points from begin to end: rows of points, columns of units."""
+    ws = workspace
+    rows = len(ws.dscores)
+    classes = ws.sums.shape[1] - 2
+    column = np.empty(classes)
+    for n in range(begin, end):
+        m = n - begin
+        if rows == 4:
+            d0 = ws.dscores[0, n]
+            d1 = ws.dscores[1, n]
+            d2 = ws.dscores[2, n]
+            d3 = ws.dscores[3, n]
+            out = ws.block_outputs
+            for i in range(lanes):
+                pair = d0 * out[0, i] + d1 * out[1, i]
+                total = (pair + d2 * out[2, i]) + d3 * out[3, i]
+                ws.dhidden[m, i] = total
+        else:
+            for k in range(classes):
+                column[k] = ws.dscores[k, n]
+            weighted_sum(ws.dhidden[m], column, ws.block_outputs, ws.partial, lanes)
+        for i in range(lanes):
+            ws.dhidden[m, i] *= 1.0 if ws.hidden[m, i] > 0 else 0.0
+
+
+@compiled
+def weighted_sum(
+    total: FloatArray, c: FloatArray, a: FloatArray, partial: FloatArray, lanes: int
+) -> None:
+    """Set total to c[0] a[0] + c[1] a[1] + ..., in the order of NumPy's sum along a row.
+
+    Eight interleaved sums of the terms up to a multiple of eight, and then what is left over.
+    """
+    whole = len(c) - len(c) % 8 if len(c) > SHORT_SUM else 0
     for j in range(9):
-        m, end, step = (j, whole, 8) if j < 8 else (whole, len(c), 1)
+        if j < 8:
+            m = j
+            end = whole
+            step = 8
+        else:
+            m = whole
+            end = len(c)
+            step = 1
         for i in range(lanes):
             partial[j, i] = -0.0
         if j == 8 and whole:
             for i in range(lanes):
                 left = (partial[0, i] + partial[1, i]) + (partial[2, i] + partial[3, i])
-                partial[8, i] = left + (
-                    (partial[4, i] + partial[5, i]) + (partial[6, i] + partial[7, i])
-                )
+                right = (partial[4, i] + partial[5, i]) + (partial[6, i] + partial[7, i])
+                partial[8, i] = left + right
         while m + 3 * step < end:
-            m1, m2, m3 = m + step, m + 2 * step, m + 3 * step
-            c0, c1, c2, c3 = c[m], c[m1], c[m2], c[m3]
+            m1 = m + step
+            m2 = m + 2 * step
+            m3 = m + 3 * step
+            c0 = c[m]
+            c1 = c[m1]
+            c2 = c[m2]
+            c3 = c[m3]
             for i in range(lanes):
                 pair = (partial[j, i] + c0 * a[m, i]) + c1 * a[m1, i]
                 partial[j, i] = (pair + c2 * a[m2, i]) + c3 * a[m3, i]
@@ -165,7 +314,8 @@ def add_up(total, c, a, partial, lanes):
 
 
 @compiled
-def add_pairs(sums, level, pairs, lanes):
+def add_pairs(sums: FloatArray, level: int, pairs: int, lanes: int) -> int:
+    """Add the last two sums so many times; return the level of the next one."""
     for _ in range(pairs):
         level -= 1
         for k in range(sums.shape[1]):
@@ -175,23 +325,27 @@ def add_pairs(sums, level, pairs, lanes):
 
 
 @compiled
-def score_gradient(scores, y, dscores):
-    top, total = np.empty(len(y)), np.zeros(len(y))
+def score_gradient(scores: FloatArray, y: IntArray, dscores: FloatArray) -> None:
+    """Set dscores [K or more, N] to the gradient of the data loss on the scores [K, N]."""
+    points = len(y)
+    top = np.empty(points)
+    total = np.zeros(points)
     for k in range(len(scores)):
-        for n in range(len(y)):
+        for n in range(points):
             top[n] = scores[k, n] if k == 0 else max(top[n], scores[k, n])
     for k in range(len(scores)):
-        for n in range(len(y)):
+        for n in range(points):
             dscores[k, n] = exp(scores[k, n] - top[n])
             total[n] += dscores[k, n]
     for k in range(len(scores)):
-        for n in range(len(y)):
-            dscores[k, n] = (dscores[k, n] / total[n] - (1.0 if y[n] == k else 0.0)) / len(y)
+        for n in range(points):
+            target = 1.0 if y[n] == k else 0.0
+            dscores[k, n] = (dscores[k, n] / total[n] - target) / points
 
 
 @compiled
-def exp(x):
-    """As `portable.arithmetic.exp`, of a number that is not above zero."""
+def exp(x: float) -> float:
+    """Return `portable.arithmetic.exp` of a number that is not above zero."""
     x = -746.0 if x < -746.0 else x
     k = np.rint(x * (1.0 / (LN2_HIGH + LN2_LOW)))
     r = (x - k * LN2_HIGH) - k * LN2_LOW
@@ -200,4 +354,5 @@ def exp(x):
         series = series * r + coefficient
     power = np.int32(k if k == k else 0.0)
     half = power // 2  # ldexp as two products, of which only the second can round
-    return (series * r * r + r + 1.0) * POWERS[half + 538] * POWERS[power - half + 538]
+    result = series * r * r + r + 1.0
+    return result * POWERS[half - SMALLEST_POWER] * POWERS[power - half - SMALLEST_POWER]

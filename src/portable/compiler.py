@@ -1,49 +1,73 @@
-"""Numba, without a person's settings of it, and with a place of its own for what it compiled.
-
-ImportError where it is not there, or is not to compile: then NumPy does the work.
-"""
+"""Numba without the user's settings of it, and with a folder of its own for what it compiled."""
 
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
-# The settings are for a person's own programs: here they would print, trace, or end in a crash.
-CONFIG = Path(".numba_config.yaml")  # Numba reads it wherever it is started, whenever it compiles
-if os.environ.get("NUMBA_DISABLE_JIT", "0") != "0" or CONFIG.exists():
-    raise ImportError("Numba is not to compile, or has settings that cannot be kept out")
-for name in [
-    name for name in os.environ if name.startswith("NUMBA_") and name != "NUMBA_CACHE_DIR"
-]:
-    del os.environ[name]
+import numpy as np
 
-import llvmlite.binding  # noqa: E402
-import numba  # noqa: E402
-import numpy as np  # noqa: E402
-from numba.core import caching  # noqa: E402
+from portable.arithmetic import FloatArray
+
+USER_CONFIG = Path(".numba_config.yaml")  # read in the current folder, whenever Numba compiles
+SOURCES = ("arithmetic.py", "compiled.py", "compiler.py")  # what is compiled, and how
 
 
-class ByContent(
-    caching.UserProvidedCacheLocator if numba.config.CACHE_DIR else caching.UserWideCacheLocator
-):
-    """Where Numba keeps what it compiled: for the user, by content, so that all checkouts of an experiment share it."""
+def set_up_numba() -> None:
+    """Import Numba, and keep the user's settings of it out of this process.
 
-    @classmethod
-    def get_suitable_cache_subpath(cls, py_file):
-        sources = ("arithmetic.py", "compiled.py", "compiler.py")
-        content = [Path(py_file).with_name(name).read_bytes() for name in sources]
-        content.append(
-            llvmlite.binding.get_host_cpu_name().encode()
-        )  # a home may be shared by different machines
-        return "spirals-" + hashlib.sha256(b"".join(content)).hexdigest()[:16]
+    The settings are for a person's own programs: here they would print, trace, or end in a crash.
+    Must be called before `portable.compiled` is imported.
+
+    Raises:
+        ImportError: Numba is not there, is not to compile, or has settings that cannot be kept out.
+    """
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
+        raise ImportError("NUMBA_DISABLE_JIT is set")
+    if USER_CONFIG.exists():
+        raise ImportError(f"the settings in {USER_CONFIG} cannot be kept out")
+    for name in list(os.environ):
+        if name.startswith("NUMBA_") and name != "NUMBA_CACHE_DIR":
+            del os.environ[name]
+
+    import llvmlite.binding
+    import numba.core.config
+    from numba.core import caching
+
+    settings: Any = numba.core.config
+    cpu = llvmlite.binding.get_host_cpu_name()
+    if settings.CACHE_DIR:
+        locator: Any = caching.UserProvidedCacheLocator
+    else:
+        locator = caching.UserWideCacheLocator
+
+    class ContentLocator(locator):  # type: ignore[misc]
+        """Puts compiled code into a folder named after its source: all checkouts share it."""
+
+        @classmethod
+        def get_suitable_cache_subpath(cls, py_file: str) -> str:
+            return cache_folder(Path(py_file).parent, cpu)
+
+    setattr(caching, "ContentLocator", ContentLocator)  # noqa: B010  # Numba takes its locators by the name of a module
+    settings.CACHE_LOCATOR_CLASSES = "numba.core.caching.ContentLocator"
 
 
-numba.config.CACHE_LOCATOR_CLASSES = f"{__name__}.ByContent"
-compiled = numba.njit(error_model="numpy", cache=True)
+def cache_folder(sources: Path, cpu: str) -> str:
+    """Return a name for the code compiled from the sources of a folder.
+
+    Args:
+        sources: the folder of this file, in any checkout.
+        cpu: LLVM's name of the processor; different machines may share a home.
+    """
+    digest = hashlib.sha256(cpu.encode())
+    for name in SOURCES:
+        digest.update((sources / name).read_bytes())
+    return f"spirals-{digest.hexdigest()[:16]}"
 
 
-def zeros(*shape):
-    """An array that begins where a line of the cache does: a vector that lies in two is slow."""
-    size = np.empty(shape).size
+def aligned_zeros(*shape: int) -> FloatArray:
+    """Return zeros that begin at a line of the processor's cache: a vector in two lines is slow."""
+    size = int(np.prod(shape))
     memory = np.zeros(size + 8)
     begin = -memory.ctypes.data // 8 % 8
     return memory[begin : begin + size].reshape(shape)

@@ -1,160 +1,218 @@
 """The classifiers: forward pass, loss, and backpropagation, in the case study's order.
 
-Shapes: N points, D = 2 coordinates, H hidden units, K classes. Weights are a dict of
-arrays: W [D, K] and b [K] of the linear classifier; W [D, H], b [H], W2 [H, K] and
-b2 [K] of the net.
+Shapes: N points, D = 2 coordinates, H hidden units, K classes.
+`matmul(a, b)` is `a @ b`, `sum_points(a)` is `a.sum(axis=0)`; see `portable.arithmetic`.
 """
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from portable.arithmetic import exp, log, matmul, sum_points
-from spirals.data import standard_normal
+from portable.arithmetic import FloatArray, IntArray, exp, log, matmul, sum_points
+from spirals.data import NormalStream
+
+Weights = dict[str, FloatArray]  # or gradients, by the name of the weight
 
 
-class Classifier:
-    """What all models have in common: normal first weights, and a softmax of the scores.
+@dataclass(eq=False)
+class Classifier(ABC):
+    """A model with a softmax on its scores; the fields of a subclass are its weights.
 
-    A model says, besides the two passes:
+    Matrices [inputs, units] are called W, W2 and so on, their biases [units] b, b2 and so on.
 
-    title: what people read.
-    shapes: axes of its weights by name (W, b, W2, b2 and so on); D inputs, K classes, and its own hidden layers.
-    print_every: iterations from one printed loss to the next.
+    Attributes:
+        title: what people read.
+        print_every: iterations from one printed loss to the next.
     """
 
-    print_every = 1000
+    title: ClassVar[str]
+    print_every: ClassVar[int] = 1000
 
     @staticmethod
-    def hidden(params):
-        """Units of each hidden layer, by its letter in `shapes`."""
-        return {}
+    @abstractmethod
+    def layer_sizes(inputs: int, classes: int, params: Any) -> list[int]:
+        """Return the units of every layer, from the inputs to the classes.
+
+        Args:
+            inputs: coordinates of a point.
+            classes: how many there are.
+            params: the model's section of params.yaml.
+        """
 
     @classmethod
-    def sizes(cls, inputs, classes, params):
-        """By name, the shape of the weights."""
-        sizes = {"D": inputs, "K": classes, **cls.hidden(params)}
-        return {name: tuple(sizes[axis] for axis in axes) for name, axes in cls.shapes.items()}
+    @abstractmethod
+    def initialize(cls, inputs: int, classes: int, params: Any) -> Self:
+        """Return the model before its training; arguments as of `layer_sizes`."""
+
+    @abstractmethod
+    def forward(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the scores [N, K] of points X [N, D], and the layer that they are made from."""
+
+    @abstractmethod
+    def backward(self, X: FloatArray, hidden: FloatArray, dscores: FloatArray) -> Weights:
+        """Return the gradients of the data loss on the weights.
+
+        Args:
+            X: points, [N, D].
+            hidden: the layer that `forward` returned.
+            dscores: gradient of the data loss on the scores, [N, K].
+        """
 
     @classmethod
-    def initialize(cls, inputs, classes, params):
-        """First weights: matrices normal times `weight_scale`, one after another from the stream; biases zero."""
-        weights, skip = {}, params.skip_draws
-        for name, shape in cls.sizes(inputs, classes, params).items():
-            weights[name] = np.zeros(shape)
-            if name.startswith("W"):
-                draws = standard_normal(params.seed, skip, weights[name].size)
-                weights[name] = params.weight_scale * draws.reshape(shape)
-                skip += draws.size
-        return weights
+    def from_weights(cls, weights: Weights) -> Self:
+        """Return the model with these weights; TypeError if one is missing or unknown."""
+        return cls(**weights)
 
-    @staticmethod
-    def compiled():
-        """The same model with a compiled `gradient_descent` of its own, or None."""
-        return None
+    @classmethod
+    def weight_names(cls) -> list[str]:
+        """Return the names of the weights, in the order of the layers."""
+        return [field.name for field in fields(cls)]
 
-    @staticmethod
-    def score_gradient(scores, y):
-        """Gradient of the data loss on the scores: (p_k - 1(y = k)) / N, of shape [N, K]."""
-        dscores = softmax(scores)
-        dscores[np.arange(len(y)), y] -= 1
-        dscores /= len(y)
-        return dscores
+    @property
+    def weights(self) -> Weights:
+        """The arrays themselves, not copies, by name."""
+        return {name: getattr(self, name) for name in self.weight_names()}
+
+    @property
+    def matrices(self) -> Weights:
+        """The weights under regularization: the matrices, not the biases."""
+        return {name: weight for name, weight in self.weights.items() if weight.ndim == 2}
+
+    def copy(self) -> Self:
+        """Return the model as it is now; its training goes on without the copy."""
+        return self.from_weights({name: weight.copy() for name, weight in self.weights.items()})
+
+    def loss(self, scores: FloatArray, y: IntArray, l2: float) -> float:
+        """Return the loss: cross-entropy and regularization (case study, "Compute the loss").
+
+        L = 1/N sum_i -log p_i(y_i) + l2/2 sum W**2
+
+        Args:
+            scores: of the points, [N, K].
+            y: their classes, [N].
+            l2: strength of the regularization.
+        """
+        reg_loss = sum(0.5 * l2 * np.sum(W * W) for W in self.matrices.values())
+        return float(cross_entropy(scores, y) + reg_loss)
+
+    def add_regularization(self, gradients: Weights, l2: float) -> None:
+        """Add the gradient of the regularization, l2 W, to the gradients of the data loss."""
+        for name, W in self.matrices.items():
+            gradients[name] += l2 * W
+
+    def update(self, gradients: Weights, learning_rate: float) -> None:
+        """Take one step of gradient descent, in place."""
+        for name, weight in self.weights.items():
+            weight += -learning_rate * gradients[name]
 
 
+@dataclass(eq=False)
 class Linear(Classifier):
-    """Softmax classifier with linear scores (case study, "Training a Softmax Linear Classifier")."""
+    """Linear classifier (case study, "Training a Softmax Linear Classifier")."""
 
     title = "Linear softmax classifier"
-    shapes = {"W": "DK", "b": "K"}
     print_every = 10  # as the case study does
 
-    @staticmethod
-    def forward(weights, X):
-        """Scores [N, K] of the points X [N, D], and what the backward pass needs again."""
-        scores = matmul(X, weights["W"]) + weights["b"]
-        return scores, None
+    W: FloatArray  # [D, K]
+    b: FloatArray  # [K]
 
     @staticmethod
-    def backward(weights, X, _, dscores):
-        """Gradients of the data loss, from dscores [N, K], its gradient on the scores."""
-        return {"W": matmul(X.T, dscores), "b": sum_points(dscores)}
+    def layer_sizes(inputs: int, classes: int, params: Any) -> list[int]:
+        return [inputs, classes]
+
+    @classmethod
+    def initialize(cls, inputs: int, classes: int, params: Any) -> Self:
+        stream = NormalStream(params.seed, params.skip_draws)
+        W = params.weight_scale * stream.randn(inputs, classes)
+        b = np.zeros(classes)
+        return cls(W, b)
+
+    def forward(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
+        scores = matmul(X, self.W) + self.b  # [N, K]
+        return scores, X
+
+    def backward(self, X: FloatArray, hidden: FloatArray, dscores: FloatArray) -> Weights:
+        dW = matmul(X.T, dscores)  # [D, K]
+        db = sum_points(dscores)  # [K]
+        return {"W": dW, "b": db}
 
 
+@dataclass(eq=False)
 class MLP(Classifier):
-    """Net with one hidden layer of ReLU units (case study, "Training a Neural Network")."""
+    """Two-layer network: a hidden layer of ReLU units (case study, "Training a Neural Network")."""
 
-    title = "Two-layer net"
-    shapes = {"W": "DH", "b": "H", "W2": "HK", "b2": "K"}
+    title = "Two-layer network"
+
+    W: FloatArray  # [D, H]
+    b: FloatArray  # [H]
+    W2: FloatArray  # [H, K]
+    b2: FloatArray  # [K]
 
     @staticmethod
-    def hidden(params):
-        return {"H": params.hidden_units}
+    def layer_sizes(inputs: int, classes: int, params: Any) -> list[int]:
+        return [inputs, params.hidden_units, classes]
 
-    @staticmethod
-    def forward(weights, X):
-        """Scores [N, K] of the points X [N, D], and the hidden layer [N, H]."""
-        hidden = matmul(X, weights["W"])
-        hidden += weights["b"]
-        np.maximum(0, hidden, out=hidden)  # ReLU
-        scores = matmul(hidden, weights["W2"]) + weights["b2"]
+    @classmethod
+    def initialize(cls, inputs: int, classes: int, params: Any) -> Self:
+        stream = NormalStream(params.seed, params.skip_draws)
+        W = params.weight_scale * stream.randn(inputs, params.hidden_units)
+        b = np.zeros(params.hidden_units)
+        W2 = params.weight_scale * stream.randn(params.hidden_units, classes)
+        b2 = np.zeros(classes)
+        return cls(W, b, W2, b2)
+
+    def forward(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
+        hidden = matmul(X, self.W)
+        hidden += self.b
+        np.maximum(0, hidden, out=hidden)  # ReLU, [N, H]
+        scores = matmul(hidden, self.W2) + self.b2  # [N, K]
         return scores, hidden
 
-    @staticmethod
-    def backward(weights, X, hidden, dscores):
-        """Gradients of the data loss, from dscores [N, K], its gradient on the scores."""
+    def backward(self, X: FloatArray, hidden: FloatArray, dscores: FloatArray) -> Weights:
         dW2 = matmul(hidden.T, dscores)  # [H, K]
         db2 = sum_points(dscores)  # [K]
-        dhidden = matmul(dscores, weights["W2"].T)  # [N, H]
-        dhidden *= hidden > 0  # ReLU: no gradient through a unit that is off
+        dhidden = matmul(dscores, self.W2.T)  # [N, H]
+        dhidden *= hidden > 0  # the ReLU's gradient: none through a unit that is off
         dW = matmul(X.T, dhidden)  # [D, H]
         db = sum_points(dhidden)  # [H]
         return {"W": dW, "b": db, "W2": dW2, "b2": db2}
 
-    @staticmethod
-    def compiled():
-        from portable.compiled import CompiledMLP
 
-        return CompiledMLP
+MODELS: dict[str, type[Classifier]] = {"linear": Linear, "mlp": MLP}  # as params.yaml names them
 
 
-MODELS = {"linear": Linear, "mlp": MLP}  # under the names that params.yaml and dvc.yaml give them
-
-
-def softmax(scores):
-    """Class probabilities [N, K] of the scores [N, K], p_k = e**f_k / sum_j e**f_j.
-
-    The row's maximum is subtracted first, which changes nothing but the range: no score is too large.
-    """
-    exp_scores = exp(_shifted(scores))
+def softmax(scores: FloatArray) -> FloatArray:
+    """Return the class probabilities [N, K] of scores [N, K]: p_k = e**f_k / sum_j e**f_j."""
+    exp_scores = exp(shift_scores(scores))
     return exp_scores / np.sum(exp_scores, axis=1, keepdims=True)
 
 
-def _shifted(scores):
-    with np.errstate(
-        over="ignore"
-    ):  # a difference beyond all floats is infinite, its exponential 0
+def shift_scores(scores: FloatArray) -> FloatArray:
+    """Return scores [N, K] less the largest of their row: the same softmax without overflow."""
+    with np.errstate(over="ignore"):  # an infinite difference has the exponential 0
         return scores - np.max(scores, axis=1, keepdims=True)
 
 
-def loss(weights, scores, y, l2):
-    """Average cross-entropy of the scores [N, K] for the classes y [N], and L2 regularization of the matrices.
+def cross_entropy(scores: FloatArray, y: IntArray) -> float:
+    """Return the data loss: the average of -log p(y) over points with scores [N, K], classes y [N].
 
-    L = 1/N sum_i -log p_i(y_i) + l2/2 sum W**2 (case study, "Compute the loss"). The logarithm of the probability is
-    taken without the probability, as f_y - log sum_j e**f_j, so that a loss is never infinite because one underflows.
+    log p is taken as f_y - log sum_j e**f_j, so that no loss is infinite because p underflows.
     """
-    shifted = _shifted(scores)
+    shifted = shift_scores(scores)
     logprobs = shifted[np.arange(len(y)), y] - log(np.sum(exp(shifted), axis=1))
-    data_loss = -np.sum(logprobs) / len(y)
-    reg_loss = sum(
-        0.5 * l2 * np.sum(weights[name] * weights[name]) for name in regularized(weights)
-    )
-    return float(data_loss + reg_loss)
+    return float(-np.sum(logprobs) / len(y))
 
 
-def regularized(weights):
-    """The weights under regularization: the matrices, not the biases."""
-    return [name for name in weights if name.startswith("W")]
+def score_gradient(scores: FloatArray, y: IntArray) -> FloatArray:
+    """Return the gradient of the data loss on scores [N, K]: (p_k - 1(y = k)) / N, [N, K]."""
+    dscores = softmax(scores)
+    dscores[np.arange(len(y)), y] -= 1
+    dscores /= len(y)
+    return dscores
 
 
-def accuracy(scores, y):
-    """Share of the points whose highest score is that of their class."""
+def accuracy(scores: FloatArray, y: IntArray) -> float:
+    """Return the share of points whose highest score [N, K] is that of their class y [N]."""
     return float(np.sum(np.argmax(scores, axis=1) == y) / len(y))

@@ -1,0 +1,157 @@
+"""What a model is trained by: NumPy, or its compiled form where that is known to be the same."""
+
+import pickle
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from pipeline.twins import source_digest
+from portable import arithmetic
+from portable.arithmetic import FloatArray, IntArray
+from portable.compiler import set_up_numba
+from spirals import models
+from spirals.models import MLP, Classifier
+from spirals.training import Backend, Step, gradient_descent
+
+# Points times weights times iterations: NumPy then takes a second longer. Compiling takes four,
+# but only once for all experiments.
+COMPILE_FROM = 2.5e8
+TRIAL_POINTS = 1000
+TRIAL_ITERATIONS = 2
+TRIAL_RUNS = 5
+
+# The parameters that the compiled form knows. One that is added to the section is none of them.
+KNOWN_PARAMETERS = {
+    "seed",
+    "skip_draws",
+    "hidden_units",
+    "weight_scale",
+    "learning_rate",
+    "l2",
+    "iterations",
+    "record_every",
+}
+
+# What the compiled form copies, as it was when the two were last compared. If you change one of
+# these: change portable/compiled.py with it, run tests/test_compiled.py, and record the new digest.
+COPIED = (
+    gradient_descent,
+    MLP,
+    models.Classifier,
+    models.score_gradient,
+    models.softmax,
+    models.shift_scores,
+    arithmetic.matmul,
+    arithmetic.sum_points,
+    arithmetic.exp,
+)
+COPIED_DIGEST = "b6551e4ed3ab7e9a"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What trains a model, and why."""
+
+    backend: Backend
+    name: str  # NumPy or Numba
+    reason: str
+
+
+def select_backend(model: Classifier, X: FloatArray, y: IntArray, params: Any) -> Choice:
+    """Return what to train a model with; it is not changed.
+
+    The compiled form is chosen where the training is long enough to pay for it, where it is known
+    to be the same, and where a short trial gives the same bytes in no more time.
+
+    Args:
+        model: before its training.
+        X: points, [N, 2].
+        y: their classes, [N].
+        params: the model's section of params.yaml.
+    """
+    size = sum(weight.size for weight in model.weights.values())
+    if len(X) * size * params.iterations < COMPILE_FROM:
+        return _numpy("the training is short")
+    if reason := why_not_compiled(model, params):
+        return _numpy(reason)
+    try:
+        set_up_numba()
+        from portable import compiled  # noqa: F401
+    except ImportError as error:
+        return _numpy(f"no Numba: {error}")
+    return _try_compiled(model, X, y, params)
+
+
+def why_not_compiled(model: Classifier, params: Any) -> str | None:
+    """Return why the compiled form is not known to be the same for this training, if it is not."""
+    if type(model) is not MLP:
+        return f"{model.title} has no compiled form"
+    unknown = sorted({*msgspec.structs.asdict(params)} - KNOWN_PARAMETERS)
+    if unknown:
+        return f"the compiled form does not know the parameter {unknown[0]}"
+    if source_digest(COPIED) != COPIED_DIGEST:
+        return "the code that the compiled form copies was changed (pipeline/backend.py)"
+    return None
+
+
+def compiled_descent(model: Classifier, X: FloatArray, y: IntArray, params: Any) -> Iterator[Step]:
+    """Train a two-layer network as `gradient_descent` does, by its compiled form."""
+    from portable import compiled
+
+    return compiled.gradient_descent(
+        model.weights,
+        X,
+        y,
+        iterations=params.iterations,
+        learning_rate=params.learning_rate,
+        l2=params.l2,
+    )
+
+
+def _numpy(reason: str) -> Choice:
+    return Choice(gradient_descent, "NumPy", reason)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A short training: what it gave, in bytes, and the least processor time it took."""
+
+    result: list[bytes]
+    seconds: float
+
+
+def _try_compiled(model: Classifier, X: FloatArray, y: IntArray, params: Any) -> Choice:
+    """Return the compiled form, if a trial gives the same bytes in no more time."""
+    from numba.core.errors import NumbaError
+
+    every = slice(None, None, 1 + len(X) // TRIAL_POINTS)
+    short = msgspec.structs.replace(params, iterations=TRIAL_ITERATIONS)
+    expected = _run_trial(gradient_descent, model, X[every], y[every], short)
+    try:
+        trial = _run_trial(compiled_descent, model, X[every], y[every], short)
+    except (NumbaError, OSError, EOFError, pickle.UnpicklingError, RuntimeError) as error:
+        # Of the compiler, or of the folder that it keeps its code in: full, read-only, corrupted.
+        message = " ".join(str(error).split())[:100]
+        return _numpy(f"Numba does not work here: {type(error).__name__} {message}")
+    if trial.result != expected.result:
+        return _numpy("the compiled form gives other bytes on this machine: please report it")
+    if trial.seconds > expected.seconds:
+        return _numpy("the compiled form is not faster here")
+    return Choice(compiled_descent, "Numba", "the same bytes in less time")
+
+
+def _run_trial(
+    backend: Backend, model: Classifier, X: FloatArray, y: IntArray, params: Any
+) -> Trial:
+    seconds = []
+    result: list[bytes] = []
+    for _ in range(TRIAL_RUNS):
+        begin = time.thread_time()  # where others' work on the machine does not count
+        trained = model.copy()
+        result = [scores.tobytes() for _, scores in backend(trained, X, y, params)]
+        seconds.append(time.thread_time() - begin)
+    result += [weight.tobytes() for weight in trained.weights.values()]
+    return Trial(result, min(seconds))
