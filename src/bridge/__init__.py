@@ -1,1 +1,1 @@
-"""From DVC to MLflow, for any pipeline: one complete run for each distinct result. It knows nothing of this project."""
+"""Show the results of any DVC pipeline in MLflow, one complete run for each distinct result."""

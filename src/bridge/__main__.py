@@ -1,130 +1,159 @@
-"""Publishes the results of the DVC pipeline to MLflow, one run for each: `python bridge`. See docs/bridge.md.
+"""Publish the results of the DVC pipeline to MLflow, one run for each: `python bridge`.
 
-`python bridge --stage` prints the stage of dvc.yaml that does it.
+`python bridge --stage` prints the stage of dvc.yaml that does it. See docs/bridge.md.
 """
 
 import argparse
-import gc
+import importlib.util
 import json
 import os
 import re
 import shlex
-import socket
 import sys
-from contextlib import suppress
 from pathlib import Path
 
-sys.path.insert(
-    0, str(Path(__file__).resolve().parents[1])
-)  # a folder that is run has only itself there
+FOLDER = Path(__file__).resolve().parent
 
+
+def _make_importable() -> None:
+    """Make `import bridge` find this folder, wherever it lies and whatever it is called.
+
+    Python puts a folder that it runs on sys.path, where `git.py` here would be taken for GitPython.
+    The folder around it must not be there either: a `logging.py` of the user's may lie in it.
+    """
+    sys.path[:] = [path for path in sys.path if Path(path or ".").resolve() != FOLDER]
+    file = FOLDER / "__init__.py"
+    spec = importlib.util.spec_from_file_location("bridge", file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file} is missing")
+    sys.modules["bridge"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules["bridge"])
+
+
+if not __package__:  # run as a folder, and not by `python -m bridge`
+    _make_importable()
+
+from bridge.checks import check_result
+from bridge.database import complete_runs, relocate_artifacts
 from bridge.errors import exit_on_user_error
 from bridge.files import atomic_write, main_checkout, project_root
-from bridge.results import load_results
-from bridge.settings import FILE, load_settings
+from bridge.results import Result, load_results
+from bridge.settings import FILE, Settings, load_settings
 from bridge.stages import RECEIPT, Pipeline
-from bridge.store import EXPERIMENTS, PICTURES, complete_runs, configured_store, relocate_artifacts
+from bridge.store import EXPERIMENTS, PICTURES, PublishedRun, Store, configured_store
 
-PAGE = "workflowType=machine_learning"  # MLflow's pages open on their GenAI face
-ADVICE = "This belongs below stages: in dvc.yaml, and into .gitignore the lines /mlflow.db* and /.mlflow.* and /mlruns/"
+MODEL_TRAINING = "workflowType=machine_learning"  # else MLflow's pages open on their GenAI face
+PLAIN_PATH = re.compile(r"[A-Za-z_.][\w./-]*")  # needs no quotes in YAML
+IGNORED = "/mlflow.db* and /.mlflow.* and /mlruns/"
+ADVICE = f"This belongs below stages: in dvc.yaml, and into .gitignore the lines {IGNORED}"
 
 
-def track(root, pipeline, settings, store):
-    """Publishes the results, unless the store has them: a list of (name, dict of run_id, experiment_id, new).
+def track(pipeline: Pipeline, settings: Settings, store: Store) -> list[tuple[str, PublishedRun]]:
+    """Publish the results, unless the store has them, and write the receipt.
 
-    UserError where a result is not what the stages wrote with these parameters, or the store is unreachable or refuses.
+    Returns:
+        The name of each result, and its run.
+
+    Raises:
+        UserError: a result is not what the stages wrote with these parameters, or the store is
+            unreachable or refuses.
     """
-    results = load_results(pipeline, settings, root)
+    results = load_results(pipeline, settings)
     relocate_artifacts(store)
     runs = complete_runs(store, [result.digest for result in results])
-    wanting = [result for result in results if not _shown(result, runs.get(result.digest))]
-    for result in wanting:
-        result.check_files()
+    missing = [result for result in results if not _is_shown(result, runs.get(result.digest))]
+    for result in missing:
+        check_result(result)
     for result in results:
-        pipeline.check(result.stages, root)
-    if wanting:
-        gc.disable()  # collecting while MLflow is imported takes as long as the import
-        from bridge.lineage import load_lineage
-        from bridge.publish import publish
-
-        lineage = load_lineage(pipeline, root)
-        if lineage.refusal:
-            print(
-                f"note: Git does not say which commit this is: {lineage.refusal}", file=sys.stderr
-            )
-        runs |= publish(wanting, lineage, store)
-        gc.freeze()  # nor is anything collected at the exit
-    with atomic_write(root / RECEIPT) as temporary:
-        digests = {one.run: [one.digest, one.pictures_digest] for one in results}
-        temporary.write_text(json.dumps(digests, sort_keys=True) + "\n")
-    return [
-        (result.run or store.experiment or store.number, runs[result.digest]) for result in results
-    ]
+        pipeline.check_current(result.stage_names)
+    if missing:
+        runs |= _publish(missing, pipeline, store)
+    _write_receipt(pipeline.root, results)
+    experiment = store.experiment or store.experiment_id or ""
+    return [(result.run or experiment, runs[result.digest]) for result in results]
 
 
-def _shown(result, run):
-    """Whether the run has it all: the result, these pictures of it, and the name of this experiment."""
-    if run is None or run["tags"].get(PICTURES) != result.pictures_digest:
+def _is_shown(result: Result, run: PublishedRun | None) -> bool:
+    """Return whether a run has the result, these pictures of it, and this experiment's name."""
+    if run is None or run.tags.get(PICTURES) != result.pictures_digest:
         return False
     experiment = os.environ.get("DVC_EXP_NAME")
-    return experiment is None or experiment in run["tags"].get(EXPERIMENTS, "").split()
+    return experiment is None or experiment in run.tags.get(EXPERIMENTS, "").split()
 
 
-def stage(root, pipeline):
-    """The stage of dvc.yaml that publishes all that the others write, whenever any of their parameters changes."""
-    folder = Path(__file__).resolve().parent.relative_to(root).as_posix()
-    deps = dict.fromkeys(
-        path
-        for kind in ("outs", "params")
-        for of in pipeline.declared.values()
-        for path in of[kind]
-    )
-    lines = ["  track:", f"    cmd: python {shlex.quote(folder)}", "    deps:"]
-    for path in [*deps, *([FILE] if (root / FILE).exists() else [])]:
-        plain = re.fullmatch(r"[A-Za-z_.][\w./-]*", path)
-        lines.append(
-            f"      - {path if plain else json.dumps(path)}"
-        )  # YAML takes the strings of JSON
-    return "\n".join([*lines, "    outs:", f"      - {RECEIPT}: {{cache: false}}"])
+def _publish(results: list[Result], pipeline: Pipeline, store: Store) -> dict[str, PublishedRun]:
+    """Publish results; MLflow is imported here, which takes longer than all else."""
+    from bridge.environment import prepare_mlflow
+    from bridge.lineage import load_lineage
+
+    prepare_mlflow()
+    from bridge.publish import publish
+
+    lineage = load_lineage(pipeline)
+    if lineage.git_refusal:
+        print(f"note: Git does not say which commit this is: {lineage.git_refusal}", file=sys.stderr)
+    return publish(results, lineage, store)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+def _write_receipt(root: Path, results: list[Result]) -> None:
+    """Write which results the store has: the output of our stage, the same bytes everywhere."""
+    digests = {result.run: [result.digest, result.pictures_digest] for result in results}
+    with atomic_write(root / RECEIPT) as temporary:
+        temporary.write_text(json.dumps(digests, sort_keys=True) + "\n")
+
+
+def stage_text(pipeline: Pipeline) -> str:
+    """Return the stage of dvc.yaml that publishes all that the others write.
+
+    It runs whenever an output or a file of parameters has changed.
+    """
+    outs = [path for stage in pipeline.declared.values() for path in stage.outs]
+    params = [path for stage in pipeline.declared.values() for path in stage.params]
+    deps = list(dict.fromkeys([*outs, *params]))
+    if (pipeline.root / FILE).exists():
+        deps.append(FILE)
+    command = f"python {shlex.quote(FOLDER.relative_to(pipeline.root).as_posix())}"
+    lines = ["  track:", f"    cmd: {_yaml_text(command)}", "    deps:"]
+    lines += [f"      - {_yaml_text(path)}" for path in deps]
+    lines += ["    outs:", f"      - {RECEIPT}: {{cache: false}}"]
+    return "\n".join(lines)
+
+
+def _yaml_text(text: str) -> str:
+    """Return a text as YAML has it: quoted as in JSON, if it needs quotes."""
+    is_plain = all(PLAIN_PATH.fullmatch(word) for word in text.split(" "))
+    return text if is_plain else json.dumps(text)
+
+
+def _print_runs(runs: list[tuple[str, PublishedRun]], store: Store) -> None:
+    """Print the page of each run, and the one with the charts of all."""
+    page = ""
+    for name, run in runs:
+        page = f"{store.server}/#/experiments/{run.experiment_id}/runs"
+        state = "published" if run.new else "was there"
+        print(f"{name:7} {state:12}{page}/{run.run_id}?{MODEL_TRAINING}")
+    charts = "charts" if store.is_remote else "charts (mlflow ui)"
+    print(f"{charts:20}{page}?{MODEL_TRAINING}&compareRunsMode=CHART")
+
+
+def main() -> None:
+    """Publish the results, or print the stage that does it."""
+    parser = argparse.ArgumentParser(prog="bridge", description=__doc__)
     parser.add_argument(
         "--stage", action="store_true", help="print the stage of dvc.yaml that publishes"
     )
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     root = project_root()
-    pipeline, settings = Pipeline(root), load_settings(root)
-    if asked.stage:
+    pipeline = Pipeline(root)
+    settings = load_settings(root)
+    if arguments.stage:
         print(ADVICE, file=sys.stderr)
-        print(stage(root, pipeline))
+        print(stage_text(pipeline))
         return
-    store = configured_store(root, settings["experiment"] or main_checkout(root).name)
-    for name, run in track(root, pipeline, settings, store):
-        page = f"{store.server}/#/experiments/{run['experiment_id']}/runs"
-        print(
-            f"{name:7} {'published' if run.get('new') else 'was there':12}{page}/{run['run_id']}?{PAGE}"
-        )
-    print(
-        f"{'charts' if store.is_remote else 'charts (mlflow ui)':20}{page}?{PAGE}&compareRunsMode=CHART"
-    )
-
-
-def publisher():
-    """Exit code of a process that did it for us, having imported MLflow already; None if there is none.
-
-    BRIDGE_PUBLISHER is the address of its Unix socket; what it gets is in tools/sweep/warm.py.
-    """
-    with suppress(OSError, KeyError), socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(os.environ.pop("BRIDGE_PUBLISHER"))
-        told = json.dumps([sys.argv, os.getcwd(), {**os.environ}])
-        socket.send_fds(connection, [told.encode() + b"\n"], [1, 2])
-        return int(connection.recv(16) or 1)
+    store = configured_store(root, settings.experiment or main_checkout(root).name)
+    _print_runs(track(pipeline, settings, store), store)
 
 
 if __name__ == "__main__":
-    if (code := publisher()) is not None:
-        sys.exit(code)
     with exit_on_user_error():
         main()

@@ -1,4 +1,4 @@
-"""Files: where the project lies, hashes as DVC takes them, reading whatever format, writing whole or not at all."""
+"""Find the project's folders, hash files as DVC does, and read and write them whole."""
 
 import csv
 import hashlib
@@ -6,9 +6,11 @@ import io
 import json
 import os
 import tomllib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from pathspec import GitIgnoreSpec
 from ruamel.yaml import YAML
@@ -18,113 +20,164 @@ from bridge.errors import UserError
 
 IMAGES = {".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp", ".bmp"}
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
+TABLES = {*SEPARATORS, ".json", ".yaml", ".yml"}
+IGNORE_FILE = ".dvcignore"
+SHOWN_CHARACTERS = 100  # of what a parser says
 
 
-def project_root():
-    """The project that the bridge lies in: the nearest folder above it that has DVC's."""
+def project_root() -> Path:
+    """Return the project that the bridge lies in: the nearest folder above it that has DVC's.
+
+    Raises:
+        UserError: no folder above is a DVC project.
+    """
     for folder in Path(__file__).resolve().parents[1:]:
         if (folder / ".dvc").is_dir():
             return folder
     raise UserError("no folder above the bridge is a DVC project: run dvc init")
 
 
-def main_checkout(root):
-    """The checkout that the user works in: DVC runs experiments in throw-away ones, below its `.dvc/tmp/exps`."""
-    found = (
-        folder.parents[2] for folder in root.parents if folder.parts[-3:] == (".dvc", "tmp", "exps")
-    )
-    return next(found, root)
+def main_checkout(root: Path) -> Path:
+    """Return the checkout that the user works in.
+
+    DVC runs experiments in others that it throws away, below `.dvc/tmp/exps` of that one.
+    """
+    for folder in root.parents:
+        if folder.parts[-3:] == (".dvc", "tmp", "exps"):
+            return folder.parents[2]
+    return root
 
 
-def md5(path):
-    """The hash that DVC gives to a file or to a folder: of a folder, that of the list of its files. None if missing."""
+def md5(path: Path) -> str | None:
+    """Return the hash that DVC gives to a file or to a folder; None if it is missing.
+
+    A folder's is the hash of the list of its files, with ".dir" at the end.
+    """
     if path.is_dir():
-        files = {file.relative_to(path).as_posix(): file for file in files_in(path)}
-        listed = json.dumps([{"md5": md5(files[name]), "relpath": name} for name in sorted(files)])
-        return hashlib.md5(listed.encode(), usedforsecurity=False).hexdigest() + ".dir"
+        names = {file.relative_to(path).as_posix(): file for file in files_in(path)}
+        entries = [{"md5": md5(names[name]), "relpath": name} for name in sorted(names)]
+        content = json.dumps(entries).encode()
+        return hashlib.md5(content, usedforsecurity=False).hexdigest() + ".dir"
     if not path.exists():
         return None
     with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        return hashlib.file_digest(file, _new_md5).hexdigest()
 
 
-def digest(content):
-    """SHA-256 of what JSON can hold, in hexadecimal digits."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+def _new_md5() -> Any:
+    return hashlib.md5(usedforsecurity=False)
 
 
-def is_picture(path):
-    """Whether a file is an image, or a folder holds nothing else."""
-    if path.is_dir():
-        return all(map(is_picture, files_in(path) or [path / "empty"]))
-    return path.suffix.lower() in IMAGES
+def digest(content: Any) -> str:
+    """Return the SHA-256 of what JSON can hold, in hexadecimal digits."""
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-def files_in(path):
-    """The files of a folder that DVC counts, in order of their names; the file itself, if it is one."""
+def is_picture(path: Path) -> bool:
+    """Return whether a file is an image, or a folder holds images and nothing else."""
+    if not path.is_dir():
+        return path.suffix.lower() in IMAGES
+    files = files_in(path)
+    return bool(files) and all(is_picture(file) for file in files)
+
+
+def files_in(path: Path) -> list[Path]:
+    """Return the files of a folder that DVC counts, sorted; the file itself, if it is one."""
     if not path.is_dir():
         return [path]
-    root, ignored = _ignored(path)
-    return sorted(
-        file for file in path.rglob("*") if file.is_file() and not ignored(file.relative_to(root))
-    )
+    root = _project_of(path)
+    is_ignored = ignored_by_dvc(root)
+    files = [file for file in path.rglob("*") if file.is_file()]
+    return sorted(file for file in files if not is_ignored(file.relative_to(root).as_posix()))
 
 
 @cache
-def _ignored(folder):
-    """The project that a folder lies in, and whether its .dvcignore hides a path: a file manager leaves files, too."""
-    root = next((place for place in folder.parents if (place / ".dvc").is_dir()), folder)
-    file = root / ".dvcignore"
-    return root, GitIgnoreSpec.from_lines(
-        file.read_text("utf-8").splitlines() if file.exists() else []
-    ).match_file
+def _project_of(folder: Path) -> Path:
+    """Return the DVC project that a folder lies in; the folder itself where there is none."""
+    for parent in folder.parents:
+        if (parent / ".dvc").is_dir():
+            return parent
+    return folder
 
 
-def read(path, text=None):
-    """What a file holds: a table, JSON, TOML or, as DVC reads it, YAML 1.2; UserError if it is missing or broken."""
+@cache
+def ignored_by_dvc(root: Path) -> Callable[[str], bool]:
+    """Return the function that says whether the project's .dvcignore hides a path."""
+    file = root / IGNORE_FILE
+    lines = file.read_text("utf-8").splitlines() if file.exists() else []
+    is_ignored: Callable[[str], bool] = GitIgnoreSpec.from_lines(lines).match_file
+    return is_ignored
+
+
+def read(path: Path, text: str | None = None) -> Any:
+    """Return what a file holds: a table, JSON, TOML or, as DVC reads it, YAML 1.2.
+
+    Args:
+        path: says by its suffix what the file holds.
+        text: what it holds, where that was read from elsewhere, as from a commit.
+
+    Raises:
+        UserError: it is missing or broken.
+    """
     try:
-        text = path.read_text("utf-8-sig") if text is None else text
-        if path.suffix in SEPARATORS:
-            return list(csv.DictReader(io.StringIO(text), delimiter=SEPARATORS[path.suffix]))
-        return {".toml": tomllib.loads, ".json": json.loads}.get(
-            path.suffix, YAML(typ="safe").load
-        )(text)
+        return _parse(path, path.read_text("utf-8-sig") if text is None else text)
     except OSError as error:
-        reason = error.strerror
+        reason = error.strerror or str(error)
     except (ValueError, RecursionError, YAMLError, csv.Error) as error:
-        reason = " ".join(str(error).split())[:100]
+        reason = " ".join(str(error).split())[:SHOWN_CHARACTERS]
     raise UserError(f"cannot use {path.name}: {reason}")
 
 
-def read_table(path):
-    """The rows of a CSV, TSV, JSON or YAML table, as dicts; none of another kind of file."""
-    content = read(path) if path.suffix in (*SEPARATORS, ".json", ".yaml", ".yml") else []
+def _parse(path: Path, text: str) -> Any:
+    separator = SEPARATORS.get(path.suffix)
+    if separator:
+        return list(csv.DictReader(io.StringIO(text), delimiter=separator))
+    if path.suffix == ".toml":
+        return tomllib.loads(text)
+    if path.suffix == ".json":
+        return json.loads(text)
+    return YAML(typ="safe").load(text)
+
+
+def read_table(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a CSV, TSV, JSON or YAML table; none of another kind of file."""
+    if path.suffix not in TABLES:
+        return []
+    content = read(path)
     if isinstance(content, dict):  # the rows lie below a name
-        content = next((value for value in content.values() if isinstance(value, list)), [])
-    return [row for row in content if isinstance(row, dict)] if isinstance(content, list) else []
+        content = _first_list(content)
+    if not isinstance(content, list):
+        return []
+    return [row for row in content if isinstance(row, dict)]
 
 
-def flat(content, prefix=""):
-    """Nested dicts by dotted name."""
+def _first_list(content: dict[str, Any]) -> list[Any]:
+    for value in content.values():
+        if isinstance(value, list):
+            return value
+    return []
+
+
+def flatten(content: Any, prefix: str = "") -> dict[str, Any]:
+    """Return the values of nested dicts by dotted name."""
     if not isinstance(content, dict):
         return {prefix: content}
-    found = {}
+    values = {}
     for key, value in content.items():
-        found |= flat(value, f"{prefix}.{key}" if prefix else str(key))
-    return found
+        values |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
+    return values
 
 
 @contextmanager
-def atomic_write(path):
-    """A temporary path beside `path` that takes its place when the block ends well."""
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`, which takes its place when the block ends well.
+
+    So `path` is never half-written. What a killed process left behind is removed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    for left in path.parent.glob(f".{path.name}.*"):
-        with suppress(ValueError, PermissionError):
-            try:
-                os.kill(int(left.suffix[1:]), 0)
-            except ProcessLookupError:  # one that was killed
-                left.unlink(missing_ok=True)
     try:
         yield temporary
         os.replace(temporary, path)
@@ -133,3 +186,14 @@ def atomic_write(path):
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove the temporary files of processes that are no more."""
+    for leftover in path.parent.glob(f".{path.name}.*"):
+        with suppress(ValueError, PermissionError):  # no process id, or another user's process
+            process_id = int(leftover.suffix[1:])
+            try:
+                os.kill(process_id, 0)
+            except ProcessLookupError:
+                leftover.unlink(missing_ok=True)

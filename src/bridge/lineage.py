@@ -1,160 +1,161 @@
-"""Where a result comes from: commit, dirty or not, DVC experiment, user; and how it differs from what is committed."""
+"""Know where a result comes from, and how it differs from what is committed."""
 
 import getpass
 import os
-import subprocess
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bridge.errors import UserError
-from bridge.files import digest, main_checkout, read
-from bridge.results import named
+from bridge.files import digest, flatten, ignored_by_dvc, main_checkout, read
+from bridge.git import Git
+from bridge.names import display_names
+from bridge.results import Result, locks_of
 from bridge.settings import FILE
-from bridge.stages import meeting, params_of
+from bridge.stages import Pipeline, StageLock, overlapping_paths, params_of, same_value
 from bridge.store import redact_address
 
 
 @dataclass(frozen=True)
 class Lineage:
-    """Of what is in the checkout now."""
+    """Where the results come from that are in the checkout now."""
 
     root: Path
     commit: str | None  # of Git; None where Git does not say it
-    dirty: str  # true, false, or unknown where Git does not answer: not knowing is not the same as clean
-    refusal: str  # what Git says instead of an answer
+    dirty: str  # "true", "false", or "unknown" where Git does not answer
+    git_refusal: str  # what Git says instead of an answer
     experiment: str | None  # name of the DVC experiment; None outside of `dvc exp run`
-    source: str
+    source: str  # address of the repository without secrets, or name of its folder
     user: str
-    committed: dict = field(
-        default_factory=dict
-    )  # the stages that have run, as the commit's dvc.lock has them
+    committed: dict[str, StageLock] = field(default_factory=dict)  # of the commit's dvc.lock
+    changed_stages: frozenset[str] = frozenset()  # whose parameters the commit's files do not have
+
+    def changed_params(self, result: Result) -> dict[str, tuple[Any, Any]]:
+        """Return the parameters that are not as in the commit: by name, value and committed."""
+        committed = params_of(locks_of(result, self.committed))
+        names = display_names(committed, result.settings.names)
+        before = {names[key]: value for key, value in committed.items()}
+        changed = {}
+        for name, value in result.params.items():
+            if name in before and value != before[name]:
+                changed[name] = value, before[name]
+        return changed
+
+    def is_committed(self, result: Result) -> bool:
+        """Return whether the commit's dvc.lock has this very result."""
+        files = {**result.data, **result.hashes}
+        return files.items() <= self._hashes.items() and not self.changed_params(result)
+
+    def is_of_commit(self, result: Result) -> bool:
+        """Return whether the commit, run again, gives this result."""
+        if self.is_committed(result):
+            return True
+        return self.dirty == "false" and self.changed_stages.isdisjoint(result.stage_names)
+
+    def committed_metrics(self, result: Result) -> dict[str, float]:
+        """Return the metrics of the commit that the result has too; none where Git has no file."""
+        return result.load_numbers(self._committed_content).metrics
+
+    def _committed_content(self, path: str) -> Any:
+        text = Git(self.root).file_at(self.commit, path) if self.commit else None
+        return read(Path(path), text) if text else {}
+
+    def committed_data_digest(self, result: Result) -> str | None:
+        """Return, of the commit, what `Result.compared_on` is; None where Git has no dvc.lock."""
+        paths = result.settings.champion.on if result.settings.champion else []
+        hashes = self._hashes
+        if not hashes.keys() >= set(paths):
+            return None
+        return digest([hashes[path] for path in paths])
 
     @property
-    def _known(self):
-        """Hashes, by path, that the commit's dvc.lock has."""
-        return {
-            path: hash
-            for of in self.committed.values()
-            for path, hash in {**of.deps, **of.outs}.items()
-        }
-
-    def changed(self, result):
-        """Parameters of the result that are not as in the commit: by name, (value, committed value)."""
-        found = params_of(self.committed[name] for name in result.stages if name in self.committed)
-        before = {name: found[key] for key, name in named(found, result.settings["names"]).items()}
-        return {
-            key: (v, before[key])
-            for key, v in result.params.items()
-            if key in before and v != before[key]
-        }
-
-    def has(self, result):
-        """Whether the commit's dvc.lock has this very result."""
-        return {**result.data, **result.hashes}.items() <= self._known.items() and not self.changed(
-            result
-        )
-
-    def committed_metrics(self, result):
-        """Metrics of the commit that the result has too, by name; empty where they are not in Git."""
-
-        def committed(path):
-            text = _git_show(self.root, self.commit, path)
-            return read(Path(path), text) if text else {}
-
-        return result.numbers(committed)[0]
-
-    def committed_data(self, result):
-        """As `Result.compared_on`, of the commit; None where dvc.lock was not committed."""
-        known, on = self._known, result.settings["champion"]["on"]
-        return digest([known[path] for path in on]) if known.keys() >= {*on} else None
+    def _hashes(self) -> dict[str, str | None]:
+        """The hashes of the commit's dvc.lock, by path."""
+        hashes: dict[str, str | None] = {}
+        for lock in self.committed.values():
+            hashes |= {**lock.deps, **lock.outs}
+        return hashes
 
 
-def _git(root, *arguments):
-    """What Git prints, None if it fails; and what it complains of."""
-    try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=root, capture_output=True, text=True, errors="replace"
-        )
-    except FileNotFoundError:
-        return None, ""
-    return (done.stdout.strip() if done.returncode == 0 else None), done.stderr.partition("\n")[0]
-
-
-def _git_show(root, commit, file):
-    """What a file holds in the commit; None if it is not there."""
-    return commit and _git(root, "show", f"{commit}:./{file}")[0]
-
-
-def load_lineage(pipeline, root):
-    """See `Lineage`; the files that may be dirty are those that the stages start from."""
-    used = {path for stage in pipeline.stages.values() for path in [*stage.params, *stage.deps]}
-    inputs = used - {
-        *meeting(used, [out for of in pipeline.declared.values() for out in of["outs"]])
-    }
-    inputs |= {f"{path}.dvc" for path in inputs} | {
-        *pipeline.files,
-        FILE,
-    }  # Git knows what `dvc add` keeps by that
-    commit, refusal = _git(root, "rev-parse", "HEAD")
-    changed, _ = _git(root, "status", "--porcelain", "--", *sorted(inputs))
-    origin, _ = _git(root, "config", "--get", "remote.origin.url")
-    commit = os.environ.get("DVC_EXP_BASELINE_REV") or commit
-    committed, user = {}, ""
-    with suppress(UserError):
-        committed = pipeline.locked(lambda file: _git_show(root, commit, file))
-    with suppress(OSError, KeyError):
-        user = getpass.getuser()
-    dirty = "unknown" if changed is None else str(bool(changed)).lower()
-    refusal = "" if "not a git repository" in refusal else refusal
-    source = redact_address(origin) if origin and ":" in origin else main_checkout(root).name
+def load_lineage(pipeline: Pipeline) -> Lineage:
+    """Return where the results of the checkout come from."""
+    git = Git(pipeline.root)
+    head = git.head()
+    commit = os.environ.get("DVC_EXP_BASELINE_REV") or head.text
+    remote = git.remote()
+    is_address = remote is not None and ":" in remote
     return Lineage(
-        root, commit, dirty, refusal, os.environ.get("DVC_EXP_NAME"), source, user, committed
+        root=pipeline.root,
+        commit=commit,
+        dirty=_dirty(git, pipeline),
+        git_refusal=head.complaint,
+        experiment=os.environ.get("DVC_EXP_NAME"),
+        source=redact_address(remote) if is_address else main_checkout(pipeline.root).name,
+        user=_user(),
+        committed=_committed_locks(git, commit, pipeline),
+        changed_stages=_changed_stages(git, commit, pipeline),
     )
 
 
-def described(result, lineage, metrics, names):
-    """What a run says of itself, in Markdown; `names` are those of the DVC experiments that had its result."""
-    before, changed = lineage.committed_metrics(result), lineage.changed(result)
-    commit = lineage.commit[:7] if lineage.commit else None
-    lines = [
-        f"Result{f' {result.run}' if result.run else ''} of the DVC pipeline in {lineage.source}",
-        "",
-    ]
-    lines += [f"| | here | {f'commit {commit}' if before else ''} |", "|---|---:|---:|"]
-    rows = {name: (value, before.get(name, "")) for name, value in metrics.items()} | changed
-    lines += [
-        f"| {name} | {_short(value)} | {_short(other)} |" for name, (value, other) in rows.items()
-    ]
-    if result.data:
-        lines += ["", f"Data: {', '.join(f'{path} ({md5})' for path, md5 in result.data.items())}"]
-    if names and not lineage.has(result):
-        lines += ["", f"To get it back: `dvc exp apply {names[0]}`, then `dvc checkout`."]
-    elif commit:
-        dirty = lineage.dirty != "false" and not lineage.has(result)
-        with_changes = "with the uncommitted changes of that day, " if dirty else ""
-        lines += [
-            "",
-            f"To get it back: `git checkout {commit}`, {with_changes}then `dvc checkout` or `dvc repro`.",
-        ]
-    return "\n".join(lines)
+def _dirty(git: Git, pipeline: Pipeline) -> str:
+    """Return whether a file that the stages start from is not as in the commit.
+
+    Not to know it is not the same as clean. What .dvcignore hides is no input: DVC does not see it.
+    """
+    changed = git.changed_paths(_inputs(pipeline))
+    if changed is None:
+        return "unknown"
+    is_ignored = ignored_by_dvc(pipeline.root)
+    return "false" if all(is_ignored(path) for path in changed) else "true"
 
 
-def _short(value):
-    return f"{value:.6g}" if isinstance(value, float) else value
+def _inputs(pipeline: Pipeline) -> list[str]:
+    """Return the paths that Git must know for the results to be got again."""
+    used = {path for lock in pipeline.locks.values() for path in [*lock.params, *lock.deps]}
+    outs = [path for stage in pipeline.declared.values() for path in stage.outs]
+    inputs = used - set(overlapping_paths(used, outs))
+    added = {f"{path}.dvc" for path in inputs}  # Git knows by these what `dvc add` keeps
+    return sorted({*inputs, *added, *pipeline.files, FILE})
 
 
-def run_name(result, lineage):
-    """What differs from the commit comes first: a list cuts the end off."""
-    changed = [f"{name}={_short(value)}" for name, (value, _) in lineage.changed(result).items()]
-    if len(changed) > 4:
-        changed[4:] = [f"and {len(changed) - 4} more"]
-    if lineage.experiment:
-        origin = lineage.experiment
-    elif lineage.commit:
-        origin = lineage.commit[:7] + (
-            "" if lineage.dirty == "false" else f"-dirty-{result.digest[:4]}"
-        )
-    else:
-        origin = f"no-git-{result.digest[:4]}"
-    return " ".join([*changed, *([result.run] if result.run else []), origin])
+def _committed_locks(git: Git, commit: str | None, pipeline: Pipeline) -> dict[str, StageLock]:
+    if not commit:
+        return {}
+    with suppress(UserError):  # that of the commit is corrupted: it is as if there were none
+        return pipeline.read_locks(lambda path: git.file_at(commit, path))
+    return {}
+
+
+def _changed_stages(git: Git, commit: str | None, pipeline: Pipeline) -> frozenset[str]:
+    """Return the stages that ran with other parameters than the commit's files have.
+
+    Parameters in Python files are left out: Git says whether such a file was changed.
+    """
+    if not commit:
+        return frozenset()
+    files = {file for lock in pipeline.locks.values() for file in lock.params}
+    values = {file: _params_at(git, commit, file) for file in files if not file.endswith(".py")}
+    changed = set()
+    for name, lock in pipeline.locks.items():
+        for file, used in lock.params.items():
+            if file in values and not _has_params(values[file], used):
+                changed.add(name)
+    return frozenset(changed)
+
+
+def _params_at(git: Git, commit: str, file: str) -> dict[str, Any]:
+    with suppress(UserError):
+        return flatten(read(Path(file), git.file_at(commit, file) or ""))
+    return {}
+
+
+def _has_params(values: dict[str, Any], used: dict[str, Any]) -> bool:
+    """Return whether a file has these parameters; items of lists are not among its names."""
+    return all("[" in name or same_value(values.get(name), used[name]) for name in used)
+
+
+def _user() -> str:
+    with suppress(OSError, KeyError, ImportError):  # a container's user may have no name
+        return getpass.getuser()
+    return ""

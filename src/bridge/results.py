@@ -1,217 +1,327 @@
-"""A result: what one run in MLflow shows, as dvc.lock has it. The same parameters and hashes are the same result."""
+"""Know a result, which is what one run in MLflow shows: the parameters and hashes of dvc.lock."""
 
 import fnmatch
-import re
-from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from bridge.dvc_index import CurveTable
 from bridge.errors import UserError
-from bridge.files import digest, files_in, flat, is_picture, md5, read, read_table
-from bridge.settings import FILE, of_run
-from bridge.stages import meeting, params_of
+from bridge.files import digest, files_in, flatten, is_picture, md5, read, read_table
+from bridge.names import Key, display_names
+from bridge.settings import FILE, Settings
+from bridge.stages import Pipeline, StageLock, overlapping_paths, params_of
 
 # What a stage depends on, but no data: the settings of the project, and code.
-NO_DATA = {"", *".py .ipynb .sh .r .jl .sql .toml .yaml .yml .lock .cfg .ini .md .txt".split()}
+CODE = {".py", ".ipynb", ".sh", ".r", ".jl", ".sql"}
+CONFIGURATION = {"", ".toml", ".yaml", ".yml", ".lock", ".cfg", ".ini", ".md", ".txt"}
+NO_DATA = CODE | CONFIGURATION
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """The numbers of a result, by the names that MLflow shows."""
+
+    metrics: dict[str, float]
+    curves: dict[str, dict[int, float]]  # values by step
+
+
+@dataclass(frozen=True)
+class StepImage:
+    """A picture that MLflow shows at a step, with a slider where there are several."""
+
+    name: str
+    step: int
+    path: Path
 
 
 @dataclass(frozen=True)
 class Result:
     """One result, and where in the project it lies.
 
-    The digest is that of the result alone: new pictures of it (another resolution, say) belong to the run that is
-    there. So a stage that writes nothing but pictures has no part in it, nor do its parameters.
+    The digest is that of the result alone: new pictures of it (another resolution, say) belong to
+    the run that is there. So a stage that writes nothing but pictures has no part in it, nor do its
+    parameters.
     """
 
     run: str  # the item of `foreach`; "" where the pipeline has one result
     root: Path
-    settings: dict  # of mlflow.yaml, for this run
-    stages: list[str]  # all that it was made by
-    params: dict[str, object]
-    hashes: dict[str, str]  # by path, of its files
-    pictures: dict[str, str]  # by path, of its pictures
-    data: dict[str, str]  # by path, of its data set
-    compared_on: str  # digest of the data that mlflow.yaml names for it
+    settings: Settings  # for this run
+    stage_names: list[str]  # all that it was made by
+    params: dict[str, Any]
+    hashes: dict[str, str | None]  # by path, of its files
+    pictures: dict[str, str | None]  # by path, of its pictures
+    data: dict[str, str | None]  # by path, of its data set
+    compared_on: str  # digest of the data that mlflow.yaml names for the champion
     metric_files: list[str]
-    curves: list  # see `bridge.stages.Pipeline`
+    curves: list[CurveTable]
     digest: str
     pictures_digest: str
 
-    def numbers(self, content_of=None):
-        """Metrics, a number each, and curves, each a dict of numbers by step: both by name.
+    def load_numbers(self, content_of: Callable[[str], Any] | None = None) -> Numbers:
+        """Return the metrics and the curves.
 
-        content_of(path) may give what a metrics file holds in a commit.
+        Args:
+            content_of: gives what a metrics file holds, by its path; else it is read.
+
+        Raises:
+            UserError: a file cannot be read, a curve of mlflow.yaml is none, or two have one name.
         """
-        metrics, curves = {}, {}
+        metrics = self._load_metrics(content_of or self._read)
+        curves = self._load_curves()
+        names = display_names([*metrics, *curves], self.settings.names)
+        return Numbers(
+            metrics={names[key]: value for key, value in metrics.items()},
+            curves={names[key]: points for key, points in curves.items()},
+        )
+
+    def _read(self, path: str) -> Any:
+        return read(self.root / path)
+
+    def _load_metrics(self, content_of: Callable[[str], Any]) -> dict[Key, float]:
+        metrics = {}
         for path in self.metric_files:
-            for key, value in flat(
-                content_of(path) if content_of else read(self.root / path)
-            ).items():
+            for key, value in flatten(content_of(path)).items():
                 if isinstance(value, int | float) and not isinstance(value, bool):
                     metrics[path, key] = float(str(value))  # infinite where it is too large
-        for path, x, columns in self.curves:
-            for file in files_in(self.root / path):
+        return metrics
+
+    def _load_curves(self) -> dict[Key, dict[int, float]]:
+        curves = {}
+        for table in self.curves:
+            for file in files_in(self.root / table.path):
                 rows = read_table(file)
-                for y in columns or [column for row in rows[:1] for column in row if column != x]:
-                    if points := points_of(rows, x, y):
-                        curves[file.relative_to(self.root).as_posix(), y] = points
-                    elif path in self.settings["curves"]:
-                        raise UserError(
-                            f"{FILE}: curves: {path} has no numbers {y} by growing whole {x}"
-                        )
-        names = named([*metrics, *curves], self.settings["names"])
-        return [{names[key]: value for key, value in found.items()} for found in (metrics, curves)]
+                for column in table.columns or _other_columns(rows, table.x):
+                    points = points_of(rows, table.x, column)
+                    if points:
+                        curves[file.relative_to(self.root).as_posix(), column] = points
+                    elif table.path in self.settings.curves:
+                        wanted = f"{table.path} has no numbers {column} by growing whole {table.x}"
+                        raise UserError(f"{FILE}: curves: {wanted}")
+        return curves
 
-    def images(self):
-        """Images with steps: (name, step, path). A single picture has the step 0, one of a folder that of its name."""
-        for name, path in self.settings["images"].items():
-            place = self.root / path
-            for file in files_in(place):
-                if place.is_dir() and not file.stem.isdecimal():
-                    raise UserError(
-                        f"{FILE}: images: {file.name} in {path} is not named after its step, as 10.png is"
-                    )
-                yield name, int(file.stem) if place.is_dir() else 0, file
+    def images(self) -> list[StepImage]:
+        """Return the images with steps.
 
-    def files(self):
-        """Paths of the outputs and pictures that are kept with the run."""
-        patterns, shown = self.settings["files"], self.settings["images"].values()
-        for path in [*self.hashes, *self.pictures]:
-            if patterns:
-                wanted = any(fnmatch.fnmatch(path, pattern) for pattern in patterns)
-            else:
-                size = sum(
-                    file.stat().st_size for file in files_in(self.root / path) if is_inside(path)
-                )
-                wanted = size <= self.settings["max_bytes"] and path not in shown
-            if wanted and is_inside(path):
-                yield path
+        A single picture has the step 0, one in a folder the step that it is named after.
 
-    def check_files(self):
-        """Raises UserError if a file is not what its stage wrote."""
+        Raises:
+            UserError: a picture in a folder is not named after a step.
+        """
+        images = []
+        for name, path in self.settings.images.items():
+            folder = self.root / path
+            if not folder.is_dir():
+                images.append(StepImage(name, 0, folder))
+                continue
+            for file in files_in(folder):
+                if not file.stem.isdecimal():
+                    wrong = f"{file.name} in {path} is not named after its step, as 10.png is"
+                    raise UserError(f"{FILE}: images: {wrong}")
+                images.append(StepImage(name, int(file.stem), file))
+        return images
+
+    def kept_files(self) -> list[str]:
+        """Return the paths of the outputs and pictures that are kept with the run."""
+        paths = [*self.hashes, *self.pictures]
+        return [path for path in paths if is_in_project(path) and self._is_kept(path)]
+
+    def _is_kept(self, path: str) -> bool:
+        if self.settings.files:
+            return any(fnmatch.fnmatch(path, pattern) for pattern in self.settings.files)
+        if path in self.settings.images.values():
+            return False
+        size = sum(file.stat().st_size for file in files_in(self.root / path))
+        return size <= self.settings.max_bytes
+
+    def check_files(self) -> None:
+        """Check that every file is what its stage wrote.
+
+        Raises:
+            UserError: one is not.
+        """
         for path, locked in {**self.hashes, **self.pictures}.items():
-            if locked and is_inside(path) and md5(self.root / path) != locked:
-                spoiled = (
-                    f"the object {locked[:2]}/{locked[2:]} of DVC's cache is spoiled: delete it"
-                )
-                told = f"{path} is not what its stage wrote (dvc.lock): run dvc repro. If it says so again, {spoiled}"
-                raise UserError(told)
+            if locked and is_in_project(path) and md5(self.root / path) != locked:
+                changed = f"{path} is not what its stage wrote (dvc.lock): run dvc repro"
+                cached = f"the object {locked[:2]}/{locked[2:]} of DVC's cache is corrupted"
+                raise UserError(f"{changed}. If it says so again, {cached}: delete it")
 
 
-def is_inside(path):
-    """Whether it is a file of the project: DVC knows outputs elsewhere, too."""
+def is_in_project(path: str) -> bool:
+    """Return whether a path is in the project: DVC knows outputs elsewhere, too."""
     return "://" not in path and not path.startswith(("/", "../"))
 
 
-def points_of(rows, x, y):
-    """The numbers of a column by step; None unless the steps are whole numbers that grow. An empty cell is no point."""
-    try:
-        points = [(float(row[x]), float(row[y])) for row in rows if row[y] not in ("", None)]
-    except (KeyError, TypeError, ValueError, OverflowError):
-        return None  # of words, as the table of a confusion matrix may be
-    steps = [step for step, _ in points]
-    grow = all(step == step // 1 for step in steps) and steps == sorted(set(steps))
-    return {int(step): value for step, value in points} if grow else None
+def _other_columns(rows: list[dict[str, Any]], x: str) -> list[str]:
+    """Return the columns of a table but its column x."""
+    return [column for column in rows[0] if column != x] if rows else []
 
 
-def named(keys, beginnings):
-    """A name for each (file, key): the key, with its file in front where two files have the same one.
+def points_of(rows: list[dict[str, Any]], x: str, y: str) -> dict[int, float] | None:
+    """Return the numbers of a column by step; an empty cell is no point.
 
-    Beginnings of names are replaced as mlflow.yaml says, and characters that MLflow refuses by "_".
+    None where there are words, as in the table of a confusion matrix, or where the steps are not
+    whole numbers that grow.
     """
-    count, named = Counter(key for _, key in keys), {}
-    for file, key in keys:
-        name = key if key and count[key] == 1 else f"{file}.{key}".rstrip(".")
-        begin = next((begin for begin in beginnings if name.startswith(begin)), "")
-        name = re.sub(r"[^\w.\- :/]", "_", beginnings.get(begin, "") + name.removeprefix(begin))
-        if named.setdefault(name, (file, key)) != (file, key):
-            raise UserError(
-                f"{FILE}: names: {key} of {file} and {named[name][1]} of {named[name][0]} would be {name}"
-            )
-    return {key: name for name, key in named.items()}
+    points = {}
+    previous = float("-inf")
+    try:
+        for row in rows:
+            if row[y] in ("", None):
+                continue
+            step, value = float(row[x]), float(row[y])
+            if not step.is_integer() or step <= previous:
+                return None
+            points[int(step)] = value
+            previous = step
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    return points
 
 
-def load_results(pipeline, settings, root):
-    """One for each item of the stages that mlflow.yaml names, or one of all stages.
+def load_results(pipeline: Pipeline, settings: Settings) -> list[Result]:
+    """Return a result for each item of the stages that mlflow.yaml names, or one of all stages.
 
-    UserError where a stage has not run, or mlflow.yaml names stages or files that are not there.
+    Raises:
+        UserError: a stage has not run, or mlflow.yaml names stages or files that are not there.
     """
     if not pipeline.upstream:
-        raise UserError(
-            "there are no stages to publish: dvc.yaml has none, or none that writes a dep of ours"
-        )
-    items = {} if settings["runs"] else {"": pipeline.upstream}
+        reason = "dvc.yaml has none, or none that writes a dep of ours"
+        raise UserError(f"there are no stages to publish: {reason}")
+    traced = {
+        run: pipeline.trace(names) for run, names in _stages_by_run(pipeline, settings).items()
+    }
+    for names in traced.values():
+        for name in names:
+            if name not in pipeline.locks:
+                reason = f"stage {name} has not run, so there is no result to publish"
+                raise UserError(f"{reason}: run dvc repro first")
+    _check_curves(pipeline, settings, traced)
+    results = []
+    for run, names in traced.items():
+        results.append(_make_result(pipeline, names, run, settings.for_run(run)))
+    return results
+
+
+def _stages_by_run(pipeline: Pipeline, settings: Settings) -> dict[str, list[str]]:
+    """Return the names of the stages that mlflow.yaml asks a run for, by the name of the run."""
+    if not settings.runs:
+        return {"": pipeline.upstream}
+    stages: dict[str, list[str]] = {}
+    missing = set(settings.runs)
     for name in pipeline.upstream:
         stage, _, item = name.partition("@")
-        if stage in settings["runs"]:
-            items.setdefault(item or stage, []).append(name)
-    if settings["runs"] and not items:
-        raise UserError(
-            f"{FILE}: runs: no stage upstream is called {' or '.join(settings['runs'])}"
-        )
-    traced = {run: pipeline.trace(names) for run, names in items.items()}
-    for name in sorted({name for names in traced.values() for name in names} - {*pipeline.stages}):
-        raise UserError(
-            f"stage {name} has not run, so there is no result to publish: run dvc repro first"
-        )
-    return [
-        _result(pipeline, names, run, of_run(settings, run), root) for run, names in traced.items()
-    ]
+        if stage in settings.runs:
+            stages.setdefault(item or stage, []).append(name)
+            missing.discard(stage)
+    if missing:
+        raise UserError(f"{FILE}: runs: no stage upstream is called {' or '.join(sorted(missing))}")
+    return stages
 
 
-def _result(pipeline, names, run, settings, root):
-    stages = [pipeline.stages[name] for name in names]
-    deps = {path: hash for stage in stages for path, hash in stage.deps.items()}
-    outs = {path: hash for stage in stages for path, hash in stage.outs.items()}
-    known, needed, made = {**deps, **outs}, {*meeting(outs, deps)}, {*meeting(deps, outs)}
-    drawn = {
-        path for path in outs if path not in needed and is_inside(path) and is_picture(root / path)
-    }
-    hashes = {path: hash for path, hash in outs.items() if path not in drawn}
-    pictures = {path: hash for path, hash in outs.items() if path in drawn}
-    params = params_of(stage for stage in stages if not stage.outs or stage.outs.keys() - drawn)
-    by_name = named(params, settings["names"])
-    shown = {
-        "run": run,
-        "params": {f"{file}:{key}": v for (file, key), v in params.items()},
-        "hashes": hashes,
-    }
-    data = settings["data"] or [
-        path for path in sorted(deps) if path not in made and _is_data(root, path)
-    ]
-    on, model = settings["champion"].get("on", []), settings["model"]
-    outputs = [*settings["images"].values(), *([model["file"]] if model else [])]
-    for paths, there in ([*data, *on], known), (outputs, outs):
-        for path in sorted({*paths} - {*meeting(paths, there)}):
-            raise UserError(
-                f"{FILE}: {path} is not a file of a stage upstream{run and f' of {run}'}"
-            )
-    for path in model.get("code", []):
-        if not (root / path).is_dir():
-            raise UserError(f"{FILE}: model.code: {path} is not a folder")
-    tables = meeting([path for path, *_ in pipeline.curves], hashes)
+def _check_curves(pipeline: Pipeline, settings: Settings, runs: Iterable[str]) -> None:
+    """Check that each table of `curves` is one that dvc.yaml plots, with a column x."""
+    tables = {table.path for table in pipeline.curves}
+    for path in settings.curves:
+        paths = {path.replace("{run}", run) for run in runs}
+        if not paths & tables:
+            known = ", ".join(sorted(tables)) or "none"
+            wrong = f"{path} is no table that plots: in dvc.yaml has with an x; those are {known}"
+            raise UserError(f"{FILE}: curves: {wrong}")
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The files of some stages, with their hashes by path."""
+
+    deps: dict[str, str | None]
+    outs: dict[str, str | None]
+
+    @property
+    def known(self) -> dict[str, str | None]:
+        return {**self.deps, **self.outs}
+
+
+def _make_result(pipeline: Pipeline, names: list[str], run: str, settings: Settings) -> Result:
+    root = pipeline.root
+    locks = [pipeline.locks[name] for name in names]
+    files = _Files(
+        deps={path: md5 for lock in locks for path, md5 in lock.deps.items()},
+        outs={path: md5 for lock in locks for path, md5 in lock.outs.items()},
+    )
+    _check_paths(files, run, settings)
+    pictures = _final_pictures(root, files)
+    hashes = {path: md5 for path, md5 in files.outs.items() if path not in pictures}
+    params = params_of(lock for lock in locks if not lock.outs or lock.outs.keys() - pictures)
+    names_of_params = display_names(params, settings.names)
+    shown_params = {names_of_params[key]: value for key, value in params.items()}
+    data = settings.data or _find_data(root, files)
+    on = settings.champion.on if settings.champion else []
+    tables = overlapping_paths([table.path for table in pipeline.curves], hashes)
+    curves = []
+    for table in pipeline.curves:
+        if table.path in tables:
+            columns = settings.curves.get(table.path, table.columns)
+            curves.append(CurveTable(table.path, table.x, columns))
     return Result(
         run=run,
         root=root,
         settings=settings,
-        stages=names,
-        params={by_name[key]: value for key, value in params.items()} | settings["params"],
+        stage_names=names,
+        params=shown_params | settings.params,
         hashes=hashes,
         pictures=pictures,
-        data={path: known.get(path) or md5(root / path) for path in data},
-        compared_on=digest([known.get(path) or md5(root / path) for path in on]),
-        metric_files=meeting(pipeline.metrics, hashes),
-        curves=[
-            (path, x, settings["curves"].get(path, ys))
-            for path, x, ys in pipeline.curves
-            if path in tables
-        ],
-        digest=digest(shown),
+        data={path: files.known.get(path) or md5(root / path) for path in data},
+        compared_on=digest([files.known.get(path) or md5(root / path) for path in on]),
+        metric_files=overlapping_paths(pipeline.metrics, hashes),
+        curves=curves,
+        digest=_result_digest(run, params, hashes),
         pictures_digest=digest(pictures),
     )
 
 
-def _is_data(root, path):
-    """Whether an input looks like data: `dvc add` keeps it, or it is a file, but no code."""
-    kept = any((root / f"{place}.dvc").exists() for place in [Path(path), *Path(path).parents])
-    return kept or Path(path).suffix.lower() not in NO_DATA
+def _result_digest(run: str, params: dict[Key, Any], hashes: dict[str, str | None]) -> str:
+    """Return what a result is known by: runs that are published are found by it."""
+    by_key = {f"{file}:{name}": value for (file, name), value in params.items()}
+    return digest({"run": run, "params": by_key, "hashes": hashes})
+
+
+def _final_pictures(root: Path, files: _Files) -> dict[str, str | None]:
+    """Return the outputs that are pictures, and that no stage goes on from."""
+    needed = set(overlapping_paths(files.outs, files.deps))
+    pictures = {}
+    for path, md5 in files.outs.items():
+        if path not in needed and is_in_project(path) and is_picture(root / path):
+            pictures[path] = md5
+    return pictures
+
+
+def _find_data(root: Path, files: _Files) -> list[str]:
+    """Return the inputs that no stage writes, and that look like data."""
+    written = set(overlapping_paths(files.deps, files.outs))
+    return [path for path in sorted(files.deps) if path not in written and _is_data(root, path)]
+
+
+def _is_data(root: Path, path: str) -> bool:
+    """Return whether an input looks like data: `dvc add` keeps it, or it is a file, but no code."""
+    folders = [Path(path), *Path(path).parents]
+    is_added = any((root / f"{folder}.dvc").exists() for folder in folders)
+    return is_added or Path(path).suffix.lower() not in NO_DATA
+
+
+def _check_paths(files: _Files, run: str, settings: Settings) -> None:
+    """Check that mlflow.yaml names files that the stages of a run have read or written."""
+    on = settings.champion.on if settings.champion else []
+    outputs = [*settings.images.values()]
+    if settings.model:
+        outputs.append(settings.model.file)
+    for paths, there in ([*settings.data, *on], files.known), (outputs, files.outs):
+        for path in sorted(set(paths) - set(overlapping_paths(paths, there))):
+            of_run = f" of {run}" if run else ""
+            raise UserError(f"{FILE}: {path} is not a file of a stage upstream{of_run}")
+
+
+def locks_of(result: Result, locks: dict[str, StageLock]) -> list[StageLock]:
+    """Return those of the stages that a result was made by."""
+    return [locks[name] for name in result.stage_names if name in locks]

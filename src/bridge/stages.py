@@ -1,222 +1,185 @@
-"""What DVC knows of the stages: their parameters, files and hashes, out of dvc.lock: enough to know a result by.
+"""Know the stages: as dvc.yaml declares them, and with the parameters and hashes of dvc.lock."""
 
-How the stages hang together, and which outputs are metrics and plots, is in dvc.yaml, with its templates: DVC itself
-is asked. That takes half a second, so the answer is kept as long as the files that it comes from stay the same.
-"""
-
-import json
-import os
-import re
-from contextlib import suppress
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from bridge.dvc_index import CurveTable, StageDeclaration, inside, load_index
 from bridge.errors import UserError
-from bridge.files import atomic_write, digest, flat, main_checkout, md5, read
+from bridge.files import flatten, md5, read
+from bridge.names import Key
 
 RECEIPT = "mlruns/receipt.json"  # the output of our own stage
-MEMO = ".dvc/tmp/bridge.stages.json"
 
 
 @dataclass(frozen=True)
-class Stage:
+class StageLock:
     """A stage that has run, as dvc.lock has it; paths are relative to the project."""
 
-    params: dict[str, dict]  # by file, values by dotted name
-    deps: dict[str, str]  # hashes by path
-    outs: dict[str, str]
+    params: dict[str, dict[str, Any]]  # by file, values by dotted name
+    deps: dict[str, str | None]  # hashes by path
+    outs: dict[str, str | None]
 
 
 class Pipeline:
-    """The stages of the project but our own, by name, in the order of dvc.yaml; UserError if DVC cannot read a file."""
+    """The stages of a project without our own, by name, in the order of dvc.yaml.
 
-    def __init__(self, root):
-        asked = _declared(root)
-        self.files = asked["watched"]  # each dvc.yaml, and what its templates take values from
-        self.declared = asked[
-            "stages"
-        ]  # lock (file), name, wdir, deps, outs, params (files), after (names of stages)
-        self.metrics = asked["metrics"]  # paths of the files
-        self.curves = asked[
-            "curves"
-        ]  # of the tables that are plots, path, column x, columns y (all if empty)
-        own = [
-            self.declared.pop(name)
-            for name, of in [*self.declared.items()]
-            if RECEIPT in of["outs"]
-        ]
-        # Of those that have run, a `Stage`; and names of those that our own comes after, directly or not, or else all.
-        self.stages = self.locked(
-            lambda file: (root / file).read_text("utf-8") if (root / file).exists() else ""
-        )
-        self.upstream = self.trace(own[0]["after"] if own else self.declared)
+    Attributes:
+        root: folder of the project.
+        files: each dvc.yaml, and the files that its templates take values from.
+        declared: the stages as dvc.yaml has them.
+        locks: those that have run, as dvc.lock has them.
+        metrics: paths of the metrics files.
+        curves: the tables that are plotted.
+        upstream: names of the stages that our own comes after, directly or not; of all stages
+            where our own is not in dvc.yaml.
+    """
 
-    def locked(self, text_of):
-        """The stages as dvc.lock has them, by name; text_of(path) gives what a dvc.lock holds."""
-        locks, found = {}, {}
-        for name, of in self.declared.items():
-            file = of["lock"]
+    def __init__(self, root: Path) -> None:
+        """Read dvc.yaml and dvc.lock; UserError if one cannot be read."""
+        index = load_index(root)
+        self.root = root
+        self.files: list[str] = index.watched
+        self.metrics: list[str] = index.metrics
+        self.curves: list[CurveTable] = index.curves
+        self.declared: dict[str, StageDeclaration] = {}
+        before_ours: list[str] | None = None
+        for name, stage in index.stages.items():
+            if RECEIPT in stage.outs:
+                before_ours = stage.after
+            else:
+                self.declared[name] = stage
+        self.locks = self.read_locks(self._lock_text)
+        self.upstream = self.trace(self.declared if before_ours is None else before_ours)
+
+    def _lock_text(self, path: str) -> str:
+        file = self.root / path
+        return file.read_text("utf-8") if file.exists() else ""
+
+    def read_locks(self, text_of: Callable[[str], str | None]) -> dict[str, StageLock]:
+        """Return the stages as dvc.lock has them, by name.
+
+        Args:
+            text_of: gives what a dvc.lock holds, by its path: now, or in a commit.
+
+        Raises:
+            UserError: it is corrupted.
+        """
+        entries: dict[str, dict[str, Any]] = {}
+        locks = {}
+        for name, stage in self.declared.items():
             try:
-                if file not in locks:
-                    locks[file] = (read(Path(file), text_of(file) or "") or {}).get("stages") or {}
-                if entry := locks[file].get(of["name"]):
-                    found[name] = _stage(of["wdir"], entry)
+                if stage.lock not in entries:
+                    content = read(Path(stage.lock), text_of(stage.lock) or "")
+                    entries[stage.lock] = (content or {}).get("stages") or {}
+                entry = entries[stage.lock].get(stage.name)
+                if entry:
+                    locks[name] = _parse_lock(stage.wdir, entry)
             except (AttributeError, LookupError, TypeError, UnicodeDecodeError):
-                advice = "delete it and run dvc repro, which makes it anew from the cache"
-                raise UserError(f"cannot use {file}: {advice}") from None
-        return found
+                advice = "delete it and run dvc repro, which writes it again from the cache"
+                raise UserError(f"cannot use {stage.lock}: {advice}") from None
+        return locks
 
-    def trace(self, names):
-        """The stages of these names, and all upstream of them."""
-        found, todo = set(), [*names]
-        while todo:
-            name = todo.pop()
+    def trace(self, names: Iterable[str]) -> list[str]:
+        """Return the names of these stages and of all upstream of them, in order."""
+        found = set()
+        pending = list(names)
+        while pending:
+            name = pending.pop()
             if name in self.declared and name not in found:
                 found.add(name)
-                todo += self.declared[name]["after"]
+                pending += self.declared[name].after
         return [name for name in self.declared if name in found]
 
-    def check(self, names, root):
-        """UserError unless these stages ran one after the other, with the parameters that are there now."""
-        files = {file for name in names for file in self.stages[name].params}
-        now = {file: flat(read(root / file)) for file in files if not file.endswith(".py")}
-        outs = {path: hash for name in names for path, hash in self.stages[name].outs.items()}
-        made = {*meeting([dep for name in names for dep in self.stages[name].deps], outs)}
-        for name in names:
-            for file, used in self.stages[name].params.items():
-                for key in used if file in now else ():
-                    given = now[file].get(key)
-                    if (
-                        "[" not in key and given != used[key] and str(given) != str(used[key])
-                    ):  # nan is not nan
-                        told = f"{file}: {key} is {given}, but the results were made with {used[key]}: run dvc repro"
-                        raise UserError(f"{told}, or, if {name} is frozen, dvc unfreeze it first")
-            for dep, used in self.stages[name].deps.items():  # of all of an output, or of a part
-                if dep in made and used != (outs.get(dep) or md5(root / dep) or used):
-                    raise UserError(f"{dep} is newer than what was made from it: run dvc repro")
+    def check_current(self, names: list[str]) -> None:
+        """Check that these stages ran one after the other, with the parameters of now.
+
+        Raises:
+            UserError: a parameter was changed and not run, or a stage and not those after it.
+        """
+        locks = {name: self.locks[name] for name in names}
+        values = self._current_params(locks.values())
+        outs = {path: md5 for lock in locks.values() for path, md5 in lock.outs.items()}
+        for name, lock in locks.items():
+            for file, used in lock.params.items():
+                if file in values:
+                    _check_params(name, file, used, values[file])
+            self._check_deps(lock, outs)
+
+    def _current_params(self, locks: Iterable[StageLock]) -> dict[str, dict[str, Any]]:
+        """Return the values of now by file and name, of the files that DVC does not run."""
+        files = {file for lock in locks for file in lock.params if not file.endswith(".py")}
+        return {file: flatten(read(self.root / file)) for file in sorted(files)}
+
+    def _check_deps(self, lock: StageLock, outs: dict[str, str | None]) -> None:
+        """Check that what a stage read is what the others wrote: all of an output, or a part."""
+        for dep in overlapping_paths(lock.deps, outs):
+            used = lock.deps[dep]
+            now = outs.get(dep) or md5(self.root / dep) or used
+            if now != used:
+                raise UserError(f"{dep} is newer than what was made from it: run dvc repro")
 
 
-def meeting(paths, others):
-    """Those of the paths that are one of the others, lie in one of them, or hold one of them."""
-    others, around = {*others}, {place for other in others for place in _places(other)}
-    return [path for path in paths if path in around or not others.isdisjoint(_places(path))]
+def _check_params(stage: str, file: str, used: dict[str, Any], values: dict[str, Any]) -> None:
+    """Check that the parameters that a stage used are those of now."""
+    for key, value in used.items():
+        given = values.get(key)
+        is_indexed = "[" in key  # an item of a list: it is not among the dotted names
+        if is_indexed or same_value(given, value):
+            continue
+        change = f"{file}: {key} is {given}, but the results were made with {value}"
+        advice = f"run dvc repro, or, if {stage} is frozen, dvc unfreeze it first"
+        raise UserError(f"{change}: {advice}")
 
 
-def _places(path):
-    """A path, and the folders that it lies in."""
+def same_value(value: Any, other: Any) -> bool:
+    """Return whether two parameters are the same; nan is the same as nan here."""
+    return bool(value == other) or str(value) == str(other)
+
+
+def overlapping_paths(paths: Iterable[str], others: Iterable[str]) -> list[str]:
+    """Return those of the paths that are one of the others, lie in one, or hold one."""
+    others = set(others)
+    folders = {folder for other in others for folder in _with_parents(other)}
+    overlapping = []
+    for path in paths:
+        if path in folders or not others.isdisjoint(_with_parents(path)):
+            overlapping.append(path)
+    return overlapping
+
+
+def _with_parents(path: str) -> list[str]:
+    """Return a path, and the folders that it lies in."""
     parts = path.split("/")
     return ["/".join(parts[:end]) for end in range(1, len(parts) + 1)]
 
 
-def params_of(stages):
-    """The parameters of the stages, by (file, name)."""
-    return {
-        (file, key): v
-        for stage in stages
-        for file, values in stage.params.items()
-        for key, v in values.items()
-    }
+def params_of(locks: Iterable[StageLock]) -> dict[Key, Any]:
+    """Return the parameters of stages, by (file, name)."""
+    params = {}
+    for lock in locks:
+        for file, values in lock.params.items():
+            for name, value in values.items():
+                params[file, name] = value
+    return params
 
 
-def _placed(wdir, path):
-    """A path that is relative to a stage's folder, relative to the project."""
-    return (
-        path if "://" in path else os.path.normpath(os.path.join(wdir, path)).replace(os.sep, "/")
-    )
+def _parse_lock(wdir: str, entry: dict[str, Any]) -> StageLock:
+    """Return the entry of a stage in dvc.lock, whose paths are relative to the stage's folder."""
+    params = {}
+    for file, values in entry.get("params", {}).items():
+        params[inside(wdir, file)] = flatten(values)
+    deps = _parse_hashes(wdir, entry.get("deps", []))
+    outs = _parse_hashes(wdir, entry.get("outs", []))
+    return StageLock(params, deps, outs)
 
 
-def _stage(wdir, entry):
-    def hashes(kind):
-        parts = {_placed(wdir, part["path"]): part for part in entry.get(kind, [])}
-        return {
-            path: part.get("md5") or part.get("etag") or part.get("checksum")
-            for path, part in parts.items()
-        }
-
-    params = {_placed(wdir, file): flat(values) for file, values in entry.get("params", {}).items()}
-    return Stage(params, hashes("deps"), hashes("outs"))
-
-
-def _declared(root):
-    """What dvc.yaml says, resolved: see `_ask_dvc`."""
-    memo = main_checkout(root) / MEMO
-
-    def key(watched):
-        return digest({file: md5(root / file) for file in watched})
-
-    with suppress(OSError, ValueError, LookupError, TypeError):
-        kept = json.loads(memo.read_text())
-        if kept["key"] == key(kept["watched"]):
-            return kept
-    asked = _ask_dvc(root)
-    with atomic_write(memo) as temporary:
-        temporary.write_text(json.dumps(asked | {"key": key(asked["watched"])}))
-    return asked
-
-
-def _ask_dvc(root):
-    """What a `Pipeline` is made of, by DVC's index of the stages, which is no documented interface: a test pins it."""
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
-
-    def placed(path):
-        return os.path.relpath(path, root).replace(os.sep, "/")
-
-    stages, metrics, curves = {}, [], []
-    try:
-        graph = Repo(str(root)).index.graph
-        ours = [
-            stage for stage in graph if stage.path_in_repo.endswith("dvc.yaml")
-        ]  # not those of `dvc add`
-        names = {
-            stage: f"{stage.path_in_repo}:{stage.name}".removeprefix("dvc.yaml:") for stage in ours
-        }
-        for stage, name in names.items():
-            outs = {placed(out.fs_path): out for out in stage.outs}
-            stages[name] = {
-                "lock": stage.path_in_repo.removesuffix("yaml") + "lock",
-                "name": stage.name,
-                "wdir": placed(stage.wdir),
-                "deps": [
-                    dep.def_path if "://" in dep.def_path else placed(dep.fs_path)
-                    for dep in stage.deps
-                ],
-                "outs": [*outs],
-                "params": [placed(dep.fs_path) for dep in stage.params],
-                "after": [names[maker] for maker in graph.successors(stage) if maker in names],
-            }
-            metrics += [path for path, out in outs.items() if out.metric]
-            curves += [
-                table
-                for path, out in outs.items()
-                if out.plot
-                for table in _tables(path, out.plot, ".")
-            ]
-        files = {stage.path_in_repo: stage.dvcfile for stage in ours}
-        watched = {*files}
-        for file, dvcfile in files.items():
-            folder = os.path.dirname(file)
-            metrics += [
-                _placed(folder, path) for path in dvcfile.metrics
-            ]  # what stands beside the stages
-            for plot in dvcfile.plots:
-                for path, of in plot.items() if isinstance(plot, dict) else ():
-                    curves += _tables(path, of, folder)
-            if re.search(r"\$\{(?!item|key)", (root / file).read_text("utf-8")):
-                watched |= {placed(path) for path in dvcfile.resolver.context.imports}
-    except DvcException as error:
-        raise UserError(f"DVC cannot read the pipeline: {str(error).splitlines()[0]}") from None
-    return {"watched": sorted(watched), "stages": stages, "metrics": metrics, "curves": curves}
-
-
-def _tables(path, of, folder):
-    """A plot's files with their columns x and y, in any of the ways that dvc.yaml may say them."""
-    x, y = (of.get("x"), of.get("y")) if isinstance(of, dict) else (None, None)
-    for file, columns in (y if isinstance(y, dict) else {path: y}).items():
-        column = x.get(file, next(iter(x.values()))) if isinstance(x, dict) else x
-        if column:
-            yield (
-                _placed(folder, file),
-                column,
-                [columns] if isinstance(columns, str) else columns or [],
-            )
+def _parse_hashes(wdir: str, parts: list[dict[str, Any]]) -> dict[str, str | None]:
+    """Return hashes by path; those of a remote file have other names than md5."""
+    hashes = {}
+    for part in parts:
+        hashes[inside(wdir, part["path"])] = (
+            part.get("md5") or part.get("etag") or part.get("checksum")
+        )
+    return hashes
