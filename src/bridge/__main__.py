@@ -91,7 +91,8 @@ def _publish(results: list[Result], pipeline: Pipeline, store: Store) -> dict[st
 
     lineage = load_lineage(pipeline)
     if lineage.git_refusal:
-        print(f"note: Git does not say which commit this is: {lineage.git_refusal}", file=sys.stderr)
+        note = f"note: Git does not say which commit this is: {lineage.git_refusal}"
+        print(note, file=sys.stderr)
     return publish(results, lineage, store)
 
 

@@ -56,8 +56,8 @@ def _check_images(result: Result) -> None:
     for image in result.images():
         reason = _image_fault(image.path)
         if reason:
-            path = image.path.relative_to(result.root)
-            _refuse(f"images: {path} is no picture that Pillow can read: {reason}")
+            file = image.path.relative_to(result.root).as_posix()
+            _refuse(f"images: {file} is no picture that Pillow can read: {reason}")
 
 
 def _image_fault(path: Path) -> str:

@@ -20,6 +20,8 @@ def describe(
     It has its numbers beside those of the commit, its data, and the commands that bring it back.
 
     Args:
+        result: what the run shows.
+        lineage: where it comes from.
         metrics: of the result.
         experiment_names: of the DVC experiments that had this result.
     """

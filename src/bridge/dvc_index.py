@@ -186,7 +186,7 @@ def _x_of(file: str, x: Any) -> str | None:
     """Return the column x of a file: that of the plot, or its own, or that of the first file."""
     if not isinstance(x, dict):
         return x
-    return x.get(file) or list(x.values())[0]
+    return x.get(file) or next(iter(x.values()), None)
 
 
 def _relative(path: str, root: Path) -> str:

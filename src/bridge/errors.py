@@ -5,8 +5,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-CLOSED_PIPE = 141  # exit code of a program whose reader has gone, as a shell shows it (128 + SIGPIPE)
-INTERRUPTED = 130  # the same for Ctrl-C (128 + SIGINT)
+# Exit codes of a program that a signal ended, as a shell shows them: 128 and the signal's number.
+INTERRUPTED = 130  # SIGINT, Ctrl-C
+CLOSED_PIPE = 141  # SIGPIPE: the reader of the output has gone
 
 
 class UserError(Exception):

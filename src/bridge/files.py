@@ -163,7 +163,7 @@ def flatten(content: Any, prefix: str = "") -> dict[str, Any]:
     """Return the values of nested dicts by dotted name."""
     if not isinstance(content, dict):
         return {prefix: content}
-    values = {}
+    values: dict[str, Any] = {}
     for key, value in content.items():
         values |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
     return values

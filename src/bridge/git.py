@@ -110,7 +110,7 @@ class Git:
         """
         pattern = r"^remote\..*\.url$"
         text = self.ask("config", "--local", "--null", "--get-regexp", pattern).text or ""
-        addresses = {}
+        addresses: dict[str, str] = {}
         for entry in filter(None, text.split("\0")):
             key, _, address = entry.partition("\n")
             addresses.setdefault(key, address)

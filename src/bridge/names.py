@@ -47,6 +47,6 @@ def _replace_beginning(name: str, beginnings: dict[str, str]) -> str:
 
 
 def valid_name(name: str) -> str:
-    """Return the name as MLflow takes it: as the path of a file, and with "_" for odd characters."""
+    """Return the name as MLflow takes it: the path of a file, with "_" for odd characters."""
     parts = REFUSED.sub("_", name).split("/")
     return "/".join(part for part in parts if part not in ("", ".", "..")) or "_"

@@ -247,12 +247,12 @@ def _make_result(pipeline: Pipeline, names: list[str], run: str, settings: Setti
     root = pipeline.root
     locks = [pipeline.locks[name] for name in names]
     files = _Files(
-        deps={path: md5 for lock in locks for path, md5 in lock.deps.items()},
-        outs={path: md5 for lock in locks for path, md5 in lock.outs.items()},
+        deps={path: hashed for lock in locks for path, hashed in lock.deps.items()},
+        outs={path: hashed for lock in locks for path, hashed in lock.outs.items()},
     )
     _check_paths(files, run, settings)
     pictures = _final_pictures(root, files)
-    hashes = {path: md5 for path, md5 in files.outs.items() if path not in pictures}
+    hashes = {path: hashed for path, hashed in files.outs.items() if path not in pictures}
     params = params_of(lock for lock in locks if not lock.outs or lock.outs.keys() - pictures)
     names_of_params = display_names(params, settings.names)
     shown_params = {names_of_params[key]: value for key, value in params.items()}
@@ -291,9 +291,9 @@ def _final_pictures(root: Path, files: _Files) -> dict[str, str | None]:
     """Return the outputs that are pictures, and that no stage goes on from."""
     needed = set(overlapping_paths(files.outs, files.deps))
     pictures = {}
-    for path, md5 in files.outs.items():
+    for path, hashed in files.outs.items():
         if path not in needed and is_in_project(path) and is_picture(root / path):
-            pictures[path] = md5
+            pictures[path] = hashed
     return pictures
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bridge.dvc_index import CurveTable, StageDeclaration, inside, load_index
+from bridge.dvc_index import CurveTable, Index, StageDeclaration, inside, load_index
 from bridge.errors import UserError
 from bridge.files import flatten, md5, read
 from bridge.names import Key
@@ -36,9 +36,9 @@ class Pipeline:
             where our own is not in dvc.yaml.
     """
 
-    def __init__(self, root: Path) -> None:
-        """Read dvc.yaml and dvc.lock; UserError if one cannot be read."""
-        index = load_index(root)
+    def __init__(self, root: Path, index: Index | None = None) -> None:
+        """Read dvc.lock and, unless its index is given, dvc.yaml; UserError if one is corrupted."""
+        index = index or load_index(root)
         self.root = root
         self.files: list[str] = index.watched
         self.metrics: list[str] = index.metrics
@@ -100,7 +100,7 @@ class Pipeline:
         """
         locks = {name: self.locks[name] for name in names}
         values = self._current_params(locks.values())
-        outs = {path: md5 for lock in locks.values() for path, md5 in lock.outs.items()}
+        outs = {path: hashed for lock in locks.values() for path, hashed in lock.outs.items()}
         for name, lock in locks.items():
             for file, used in lock.params.items():
                 if file in values:
