@@ -61,7 +61,7 @@ def track(pipeline: Pipeline, settings: Settings, store: Store) -> list[tuple[st
     """
     results = load_results(pipeline, settings)
     relocate_artifacts(store)
-    runs = complete_runs(store, [result.digest for result in results])
+    runs = complete_runs(store, results)
     missing = [result for result in results if not _is_shown(result, runs.get(result.digest))]
     for result in missing:
         check_result(result)
