@@ -42,9 +42,10 @@ portability: .venv/installed  ## Compare the bytes on other CPUs and NumPys (doc
 reprotest: .venv/installed  ## Compare the bytes in other settings by Debian's tool
 	@python tools/reprotest.py
 
-lint: .venv/installed  ## Check style and common mistakes
+lint: .venv/installed  ## Check style, common mistakes and types
 	@ruff check .
 	@ruff format --check .
+	@mypy src tools
 
 format: .venv/installed  ## Put the code in the one format
 	@ruff check --fix .
