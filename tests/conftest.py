@@ -137,10 +137,8 @@ ENDING = ExitStack()  # what is to be done after the last test
 
 @cache
 def warm_python():
-    """Address of a process that forks for each command, and ends with this one."""
-    address, process = warm.start()
-    ENDING.enter_context(process)
-    return address
+    """A process that forks for each command, and ends with this one."""
+    return ENDING.enter_context(warm.WarmPython())
 
 
 def pytest_sessionfinish():
@@ -177,11 +175,11 @@ class Checkout:
         environment = {**self.environment, **environment}
         with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
             if self.warm:
-                environment = {"BRIDGE_PUBLISHER": warm_python(), **environment}
+                environment = warm_python().environment(environment)
             if self.warm and command[0] == "dvc":
                 script = str(Path(sys.executable).with_name("dvc"))
-                code = warm.call(
-                    warm_python(), [script, *command[1:]], self.root, environment, output, errors
+                code = warm_python().run(
+                    [script, *command[1:]], self.root, environment, [output, errors]
                 )
             else:
                 code = subprocess.run(
