@@ -127,6 +127,7 @@ def test_truncated_files_of_dvc_are_removed(repo, tmp_path):
     assert remove_truncated(repo) == []
 
 
+@pytest.mark.slow
 def test_an_empty_folder_in_the_cache_of_runs_is_removed(repo, tmp_path):
     """DVC, killed between making it and writing into it, cannot run that stage again."""
     root = tmp_path / "project"

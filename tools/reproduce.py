@@ -76,7 +76,7 @@ def read_lock(clone: Path) -> Lock:
         for output in stage.get("outs", []):
             outputs[output["path"]] = Output(output["md5"], name)
     inputs = {}
-    for name, stage in stages.items():
+    for stage in stages.values():
         for dependency in stage.get("deps", []):
             if dependency["path"] not in outputs:
                 inputs[dependency["path"]] = dependency["md5"]
