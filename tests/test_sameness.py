@@ -66,7 +66,7 @@ def without_simd():
 
 def run_stages(folder, *changes, **settings):
     """Runs everything up to the report; returns the hashes by file, and the one of plain NumPy."""
-    done = python(ROOT / "tools/run_stages.py", folder, *changes, **settings)
+    done = python(ROOT / "maintenance/run_stages.py", folder, *changes, **settings)
     assert done.returncode == 0, done.stderr
     hashes = {name: md5 for md5, name in (line.split(" ", 1) for line in done.stdout.splitlines())}
     return hashes, hashes.pop("plain NumPy")

@@ -188,7 +188,7 @@ def write_files(folder, files):
 def stages(home, folder, **variables):
     """What the stages wrote, as lines of a hash and a name (without the line of NumPy's own), or what they said."""
     done = run(
-        ["-E", ROOT / "tools/run_stages.py", folder / "made", *SMALLEST], home, folder, **variables
+        ["-E", ROOT / "maintenance/run_stages.py", folder / "made", *SMALLEST], home, folder, **variables
     )
     if done.returncode or done.stderr:
         return f"exit code {done.returncode}: {done.stderr[-500:]}"

@@ -60,8 +60,8 @@ def rebuild(clone: Path, folder: Path) -> None:
     run(sys.executable, "-m", "dvc", "repro", "--force", cwd=clone, env=environment)
 
 
-def read_lock(clone: Path) -> Lock:
-    """Read the dvc.lock of a clone."""
+def read_stages(clone: Path) -> dict[str, Any]:
+    """Return what dvc.lock says of each stage, in the order of dvc.yaml."""
     yaml = YAML(typ="safe")
     declared = yaml.load(clone / "dvc.yaml")["stages"]
     locked = yaml.load(clone / "dvc.lock")["stages"]
@@ -70,12 +70,17 @@ def read_lock(clone: Path) -> Lock:
         for name in locked:
             if name.partition("@")[0] == stage:
                 stages[name] = locked[name]
+    return stages
 
+
+def read_lock(clone: Path) -> Lock:
+    """Read the dvc.lock of a clone."""
+    stages = read_stages(clone)
     outputs = {}
+    inputs = {}
     for name, stage in stages.items():
         for output in stage.get("outs", []):
             outputs[output["path"]] = Output(output["md5"], name)
-    inputs = {}
     for stage in stages.values():
         for dependency in stage.get("deps", []):
             if dependency["path"] not in outputs:

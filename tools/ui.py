@@ -6,12 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "src"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from bridge.errors import UserError, exit_on_user_error
 from bridge.store import configured_store
 
+ROOT = Path(__file__).resolve().parents[1]
 HOST = "127.0.0.1"  # there is no password: whoever reaches the port can read files
 DEFAULT_PORT = "5000"
 

@@ -108,8 +108,9 @@ def run_all(
         while running or (waiting and not outcome.stopped):
             while waiting and not outcome.stopped and len(running) < pool.count():
                 name = waiting.pop(0)
-                arguments = (name, experiments[name], job)
-                running[pool.executor.submit(worker.run_experiment, *arguments)] = name
+                values = experiments[name]
+                future = pool.executor.submit(worker.run_experiment, name, values, job)
+                running[future] = name
             bar.set_postfix(running=len(running), failed=len(outcome.failed))
             done, _ = wait(running, timeout=1, return_when=FIRST_COMPLETED)
             for future in done:
