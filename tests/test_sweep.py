@@ -60,7 +60,7 @@ class TestGrid:
         assert all(values["train_mlp.iterations"] == "5" for values in experiments.values())
 
     @pytest.mark.parametrize(
-        "name, overrides, seeds, words",
+        ("name", "overrides", "seeds", "words"),
         [
             ("a-b", [], 0, "the name of a sweep"),
             ("s", ["train_mlp.hidden_unit=4,5"], 0, "hidden_unit"),
@@ -78,7 +78,7 @@ class TestGrid:
 
 
 @pytest.mark.parametrize(
-    "swept, shown",
+    ("swept", "shown"),
     [("generate.noise", [*MODELS]), *((f"train_{name}.l2", [name]) for name in MODELS)],
 )
 def test_the_picture_has_a_line_for_every_model_that_is_concerned(swept, shown, monkeypatch):
@@ -98,7 +98,7 @@ def test_the_picture_has_a_line_for_every_model_that_is_concerned(swept, shown, 
 GUARDED = [sys.executable, guard.__file__]
 
 
-@pytest.mark.parametrize("command, code", [("true", 0), ("false", 1)])
+@pytest.mark.parametrize(("command", "code"), [("true", 0), ("false", 1)])
 def test_guard_hands_on_how_a_command_ended(command, code):
     with subprocess.Popen([*GUARDED, command], stdin=subprocess.PIPE) as process:
         assert process.wait(timeout=60) == code
@@ -228,15 +228,15 @@ def processes(words):
 def running(folder):
     """A process that runs an experiment below the folder, and the parents of all that are like it.
 
-    Other tests have such processes, too.
+    Other tests have such processes, too. None if there is none.
     """
+    clones = folder / ".dvc/tmp/exps/sweep"
     parents = dict(processes("warm.py"))
     for pid, parent in parents.items():
         with suppress(psutil.Error):
-            if parent in parents and Path(psutil.Process(pid).cwd()).is_relative_to(
-                folder / ".dvc/tmp/exps/sweep"
-            ):
+            if parent in parents and Path(psutil.Process(pid).cwd()).is_relative_to(clones):
                 return pid, parents
+    return None
 
 
 def without_last_stages(checkout):
@@ -472,26 +472,18 @@ def test_the_bridge_is_run_by_the_warm_process_and_all_else_by_python(forking, t
     assert code == 4 and parent != str(forking.process.pid)
 
 
-def cluster_sweep():
-    """A sweep for the workers of a scheduler, and the port that this listens at, or may."""
-    port = free_port()
-    return [
-        *SWEEP,
-        "s",
-        "-S",
-        "train_mlp.hidden_units=4,5,6,7",
-        "--scheduler",
-        f"tcp://127.0.0.1:{port}",
-    ], port
+VALUES = ("train_mlp.hidden_units", "4,5,6,7")
 
 
 @needs_dask
 @pytest.mark.slow
 def test_a_cluster_that_has_too_little_in_common_is_refused(checkout, tmp_path):
     checkout.run("git", "init", "--quiet", "--bare", str(tmp_path / "hub.git"))
-    command, _ = cluster_sweep()
+    server = f"http://127.0.0.1:{free_port()}"  # nothing listens there
+    address = f"127.0.0.1:{free_port()}"  # nor here
 
-    def refused(**environment):
+    def refused(scheme="tcp", **environment):
+        command = [*SWEEP, "s", "-S", "=".join(VALUES), "--scheduler", f"{scheme}://{address}"]
         done = checkout.run(*command, check=False, **environment)
         assert done.returncode == 1 and "Traceback" not in done.stderr
         return done.stderr
@@ -499,12 +491,56 @@ def test_a_cluster_that_has_too_little_in_common_is_refused(checkout, tmp_path):
     assert "--repo" in refused()
     checkout.run("git", "remote", "add", "origin", str(tmp_path / "hub.git"))
     assert "MLflow server" in refused()
-    server = f"http://127.0.0.1:{free_port()}"  # nothing listens there
     assert "DVC remote" in refused(MLFLOW_TRACKING_URI=server)
     checkout.run("dvc", "remote", "add", "--default", "store", str(tmp_path / "store"))
     checkout.commit("remote")
     checkout.run("git", "push", "--quiet", "origin", "main")
     assert "no scheduler answers" in refused(MLFLOW_TRACKING_URI=server)
+    assert "needs TLS certificates" in refused("tls", MLFLOW_TRACKING_URI=server)
+
+
+DASK_SETTINGS = """
+distributed:
+  comm:
+    require-encryption: true
+    tls:
+      ca-file: {folder}/dask-cert.pem
+      scheduler: {{cert: {folder}/dask-cert.pem, key: {folder}/dask-key.pem}}
+      worker: {{cert: {folder}/dask-cert.pem, key: {folder}/dask-key.pem}}
+      client: {{cert: {folder}/dask-cert.pem, key: {folder}/dask-key.pem}}
+"""
+
+
+class Cluster:
+    """A Dask cluster on this machine, with certificates as docs/cluster.md says."""
+
+    def __init__(self, checkout, folder):
+        from distributed.security import Security
+
+        certificates = Security.temporary()
+        (folder / "dask-cert.pem").write_text(certificates.tls_client_cert)
+        (folder / "dask-key.pem").write_text(certificates.tls_client_key)
+        (folder / "dask.yaml").write_text(DASK_SETTINGS.format(folder=folder))
+        self.checkout = checkout
+        self.folder = folder
+        self.environment = {"DASK_CONFIG": str(folder / "dask.yaml")}
+        self.port = free_port()
+        self.address = f"tls://127.0.0.1:{self.port}"
+
+    def scheduler(self):
+        """A scheduler, as long as the block runs."""
+        command = [sys.executable, "-m", "dask", "scheduler", "--protocol", "tls"]
+        command += ["--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard"]
+        command += ["--dashboard-address", "127.0.0.1:0"]
+        return started(self.checkout, *command, cwd=self.folder, **self.environment)
+
+    def worker(self, name):
+        """A worker in a folder of its own, as long as the block runs."""
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        command = [sys.executable, "-m", "dask", "worker", self.address, "--nthreads", "1"]
+        command += ["--no-dashboard", "--death-timeout", "60"]
+        return started(self.checkout, *command, cwd=folder, **self.environment)
 
 
 @needs_dask
@@ -518,64 +554,34 @@ def test_a_cluster_shares_servers_only(checkout, server, tmp_path):
     checkout.run("dvc", "remote", "add", "--default", "store", str(tmp_path / "store"))
     checkout.commit("remote")
     checkout.run("git", "push", "--quiet", "origin", "main")
-    command, port = cluster_sweep()
-    client = MlflowClient(server[0])
-    environment = {"MLFLOW_TRACKING_URI": server[0], "MLFLOW_EXPERIMENT_NAME": "cluster"}
+    cluster = Cluster(checkout, tmp_path)
+    command = [*SWEEP, "s", "-S", "=".join(VALUES), "--scheduler", cluster.address]
+    environment = {
+        **cluster.environment,
+        "MLFLOW_TRACKING_URI": server[0],
+        "MLFLOW_EXPERIMENT_NAME": "cluster",
+    }
 
-    def worker(name):
-        folder = tmp_path / name
-        folder.mkdir(exist_ok=True)
-        dask = [
-            sys.executable,
-            "-m",
-            "dask",
-            "worker",
-            f"tcp://127.0.0.1:{port}",
-            "--nthreads",
-            "1",
-        ]
-        return started(checkout, *dask, "--no-dashboard", "--death-timeout", "60", cwd=folder)
-
-    scheduler = [
-        sys.executable,
-        "-m",
-        "dask",
-        "scheduler",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-    ]
-    with (
-        worker("one"),
-        worker("two"),
-        started(checkout, *scheduler, "--no-dashboard", cwd=tmp_path) as lost,
-    ):
+    with cluster.worker("one"), cluster.worker("two"), cluster.scheduler() as lost:
         with started(checkout, *command, **environment) as process:
             pushed = ["git", "-C", str(tmp_path / "hub.git"), "for-each-ref", "refs/exps"]
             until(lambda: checkout.run(*pushed).stdout, "an experiment is pushed")
             os.killpg(lost.pid, signal.SIGKILL)
             output, _ = process.communicate(timeout=LIMIT)
-    assert (
-        process.returncode == 1 and "the scheduler is lost" in output and "Traceback" not in output
-    )
+        assert process.returncode == 1, output
+        assert "the scheduler is lost" in output and "Traceback" not in output
     kept = refs(checkout)
     assert 1 <= len(kept) < 4
-    with (
-        worker("one"),
-        worker("two"),
-        started(checkout, *scheduler, "--no-dashboard", cwd=tmp_path),
-    ):
+    with cluster.worker("one"), cluster.worker("two"), cluster.scheduler():
         checkout.run(*command, **environment)
     assert kept.items() <= refs(checkout).items() and len(refs(checkout)) == 4
-    number = client.get_experiment_by_name("cluster").experiment_id
-    found = client.search_runs([number], "tags.`dvc.experiments` LIKE '%s-%'")
-    assert sorted(run.data.params["model"] for run in found) == sorted(
-        [*MODELS, "mlp", "mlp", "mlp"]
-    )
-    checkout.run(
-        "dvc", "exp", "apply", "s-hidden_units=5", check=False
-    )  # says that the data are not here
+    client = MlflowClient(server[0])
+    experiment = client.get_experiment_by_name("cluster")
+    found = client.search_runs([experiment.experiment_id], "tags.`dvc.experiments` LIKE '%s-%'")
+    models = sorted(run.data.params["model"] for run in found)
+    assert models == sorted([*MODELS, "mlp", "mlp", "mlp"])
+    # It says that the data are not here.
+    checkout.run("dvc", "exp", "apply", "s-hidden_units=5", check=False)
     assert "fetched" in checkout.run("dvc", "pull").stdout
 
 

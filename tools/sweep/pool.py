@@ -56,7 +56,7 @@ def cluster_pool(scheduler: str) -> Iterator[Pool]:
         scheduler: its address, tls://... or tcp://...
 
     Raises:
-        UserError: Dask is not installed, or no scheduler answers.
+        UserError: Dask is not installed, no scheduler answers, or certificates are missing.
     """
     try:
         from distributed import Client
@@ -64,9 +64,14 @@ def cluster_pool(scheduler: str) -> Iterator[Pool]:
         raise UserError("a cluster needs Dask: pip install 'distributed'") from None
     logging.disable()  # Dask's own words; what goes wrong is said in ours
     try:
-        client = Client(scheduler, timeout=20)
-    except (OSError, ValueError, TypeError) as error:
+        client = Client(scheduler, timeout=10)  # seconds
+    except (OSError, ValueError) as error:
         raise UserError(f"no scheduler answers at {scheduler}: {error}") from None
+    except TypeError:  # Dask's own error
+        raise UserError(
+            f"{scheduler} needs TLS certificates: say in Dask's settings where they are, as"
+            " docs/cluster.md shows"
+        ) from None
     with client:
         for module in (guard, warm, worker):  # in the order of their imports
             client.upload_file(module.__file__)
