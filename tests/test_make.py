@@ -1,4 +1,4 @@
-"""The Makefile: how the environment is built, what is said in the terminal, and where the UI is served."""
+"""The Makefile: how it builds the environment, what it prints, where it serves the UI."""
 
 import os
 import re
@@ -21,7 +21,7 @@ uvicorn==3.0 \\
     --hash=sha256:ddd
 """
 
-# Makes an environment whose pip and uv write down what they are asked for, and install nothing but their names.
+# Makes an environment whose pip and uv log what they are asked for, and install nothing.
 PYTHON = f"""#!/bin/sh
 [ "$1" = -c ] && exec {sys.executable} "$@"
 mkdir -p .venv/bin
@@ -29,10 +29,12 @@ cat > .venv/bin/python <<'end'
 #!/bin/sh
 echo "pip $*" >> log
 case "$*" in
-  *"config list") [ -z "$INDEX" ] || printf "global.extra-index-url='other'\\nglobal.index-url='%s'\\n" "$INDEX" ;;
+  *"config list")
+    [ -z "$INDEX" ] || printf "global.extra-index-url='other'\\nglobal.index-url='%s'\\n" "$INDEX" ;;
   *.venv/uv.lock)
     cp .venv/uv.lock uv.lock
-    printf '#!/bin/sh\\necho "uv $UV_INDEX_URL $*" >> log; echo noise >&2; $UV_DOES\\n' > .venv/bin/uv
+    printf '#!/bin/sh\\necho "uv $UV_INDEX_URL $*" >> log\\n' > .venv/bin/uv
+    printf 'echo noise >&2\\n$UV_DOES\\n' >> .venv/bin/uv
     chmod "$UV_MODE" .venv/bin/uv ;;
   *) $PIP_DOES ;;
 esac
@@ -61,7 +63,7 @@ def executable(path, text):
 
 @pytest.fixture
 def build(tmp_path):
-    """Builds the environment with the Python above; returns the process, and what pip and uv were asked for."""
+    """Builds the environment with the Python above; returns the process, and the log."""
 
     def run(**environment):
         (tmp_path / "requirements.lock").write_text(LOCK)
@@ -136,7 +138,8 @@ def test_uv_takes_the_index_that_pip_is_set_to_and_nobody_sees_it(
 
 
 def test_an_old_python_gets_one_sentence(tmp_path):
-    old = f'#!/bin/sh\nexec {sys.executable} -c "import sys; sys.version_info = (3, 10, 13); exec(sys.argv[1])" "$2"\n'
+    pretend = "import sys; sys.version_info = (3, 10, 13); exec(sys.argv[1])"
+    old = f'#!/bin/sh\nexec {sys.executable} -c "{pretend}" "$2"\n'
     (tmp_path / "requirements.lock").write_text(LOCK)
     done = make(tmp_path, f"PYTHON={executable(tmp_path / 'python', old)}", ".venv/installed")
     assert done.returncode != 0
@@ -169,13 +172,25 @@ def results(tmp_path):
     return tmp_path
 
 
+REPORT = """
+# Title
+
+| | A long title | B |
+| --- | ---: | ---: |
+| Loss | 0.5 | 1.25 |
+| Test accuracy | 9.1% |  |
+
+More.
+
+| not | this |
+"""
+
+
 def test_results_are_a_table_for_people(results):
-    rows = "| | A long title | B |\n| --- | ---: | ---: |\n| Loss | 0.5 | 1.25 |\n| Right, of 3 | 9.1% |  |\n"
-    text = f"# Title\n\n{rows}\nMore.\n\n| not | this |\n"
-    (results / "reports/README.md").write_text(text)
+    (results / "reports/README.md").write_text(REPORT)
     before, *table, after, next_ = make(results, "results").stdout.splitlines()[:6]
     assert (before, after) == ("", "")
-    cells = [["A", "long", "title", "B"], ["Loss", "0.5", "1.25"], ["Right,", "of", "3", "9.1%"]]
+    cells = [["A", "long", "title", "B"], ["Loss", "0.5", "1.25"], ["Test", "accuracy", "9.1%"]]
     assert [row.split() for row in table] == cells
     assert table[0].index("title") + 5 == table[1].index("0.5") + 3 == table[2].index("9.1%") + 4
     assert next_.startswith("Look at")
