@@ -30,7 +30,9 @@ cat > .venv/bin/python <<'end'
 echo "pip $*" >> log
 case "$*" in
   *"config list")
-    [ -z "$INDEX" ] || printf "global.extra-index-url='other'\\nglobal.index-url='%s'\\n" "$INDEX" ;;
+    [ -z "$INDEX" ] && exit
+    echo "global.extra-index-url='other'"
+    echo "global.index-url='$INDEX'" ;;
   *.venv/uv.lock)
     cp .venv/uv.lock uv.lock
     printf '#!/bin/sh\\necho "uv $UV_INDEX_URL $*" >> log\\n' > .venv/bin/uv
