@@ -466,7 +466,7 @@ def test_the_bridge_is_run_by_the_warm_process_and_all_else_by_python(forking, t
         return done.returncode, done.stdout.strip()
 
     assert shell("python -E src/bridge") == (3, str(forking.process.pid))
-    assert shell("python src/bridge") == (3, str(forking.process.pid))
+    assert shell("cd src && python bridge") == (3, str(forking.process.pid))
     own = "import os; print(os.getppid(), end=''); raise SystemExit(4)"
     code, parent = shell(f'python -c "{own}"')
     assert code == 4 and parent != str(forking.process.pid)

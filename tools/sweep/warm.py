@@ -37,10 +37,15 @@ MODULES = (
 READ_AT_IMPORT = {"GIT_PYTHON_REFRESH": "quiet", "MLFLOW_LOGGING_LEVEL": "WARNING"}
 KILLED = -signal.SIGKILL  # exit code, as `subprocess` has it
 
-# A `python` for the stages of a pipeline: DVC starts the bridge, which imports MLflow, by name.
+# A `python` that is found before the real one. DVC starts stages by name: the one that runs the
+# bridge, which imports MLflow, becomes a fork; all others run as ever.
 SHIM = """#!/bin/sh
-case "$*" in
-  src/bridge | "-E src/bridge") exec {python} -E -S {warm} call {address} src/bridge ;;
+script=$1
+[ "$1" = -E ] && script=$2
+case "$script" in
+  bridge | */bridge)
+    [ "$1" = -E ] && shift
+    exec {python} -E -S {warm} call {address} "$@" ;;
 esac
 exec {python} "$@"
 """
