@@ -68,6 +68,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=8)
     arguments = parser.parse_args()
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
 
     from mlflow import MlflowClient
 

@@ -352,7 +352,7 @@ def test_runs_are_found_in_mlflow_by_the_name_of_the_sweep(ran):
 
 
 @pytest.mark.slow
-def test_a_local_sweep_listens_at_no_port_and_nothing_of_it_outlives_it(checkout):
+def test_a_local_sweep_listens_at_no_port_and_a_second_interrupt_ends_all_of_it(checkout):
     without_last_stages(checkout)
     command = [*SWEEP, "s", "-S", "train_mlp.l2=1,2,3,4", "--workers", "2"]
     with started(checkout, *command) as process:
@@ -363,7 +363,10 @@ def test_a_local_sweep_listens_at_no_port_and_nothing_of_it_outlives_it(checkout
             with suppress(psutil.NoSuchProcess):
                 found = part.net_connections("tcp")
                 listening += [each for each in found if each.status == psutil.CONN_LISTEN]
-        process.kill()
+        process.send_signal(signal.SIGINT)
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == -signal.SIGINT
         until(lambda: not processes(str(checkout.root)), "its commands have ended")
         until(lambda: not running(checkout.root), "its experiments have ended")
     assert listening == []
