@@ -65,6 +65,7 @@ INSTALL = $(PIP) install --quiet --compile --no-user --require-hashes
 # installs the rest, from the index that pip is set to. Where uv cannot run, for whatever reason,
 # pip installs everything, and says what is wrong if that was not uv's fault.
 .venv/installed: requirements.lock
+	@test ! -L .venv || { echo 'error: .venv is a link: make would empty the environment that it points to'; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
 	@echo 'Building .venv: the packages of requirements.lock are fetched, checked and compiled (about half a minute)'
 	@$(PYTHON) -m venv --clear .venv  # half an environment may lie there

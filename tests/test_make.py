@@ -139,6 +139,18 @@ def test_uv_takes_the_index_that_pip_is_set_to_and_nobody_sees_it(
     )
 
 
+def test_an_environment_that_is_a_link_stays_as_it_is(tmp_path):
+    shared = tmp_path / "shared"
+    (shared / "bin").mkdir(parents=True)
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / ".venv").symlink_to(shared)
+    (project / "requirements.lock").write_text(LOCK)
+    done = make(project, f"PYTHON={sys.executable}", ".venv/installed")
+    assert done.returncode != 0 and "error: .venv is a link" in done.stdout
+    assert (shared / "bin").exists()
+
+
 def test_an_old_python_gets_one_sentence(tmp_path):
     pretend = "import sys; sys.version_info = (3, 10, 13); exec(sys.argv[1])"
     old = f'#!/bin/sh\nexec {sys.executable} -c "{pretend}" "$2"\n'
