@@ -23,17 +23,17 @@ class Written:
     seconds: float
 
 
-def curve(number: int) -> list[float]:
+def curve(index: int) -> list[float]:
     """Return the values of the curve of a run."""
-    return [number + 1 / (step + 1) for step in range(POINTS)]
+    return [index + 1 / (step + 1) for step in range(POINTS)]
 
 
-def file_text(number: int) -> str:
+def file_text(index: int) -> str:
     """Return the content of the file of a run."""
-    return f"{number}\n" * 1000
+    return f"{index}\n" * 1000
 
 
-def write(experiment_id: str, number: int) -> Written:
+def write(experiment_id: str, index: int) -> Written:
     """Write one run as large as the pipeline's: a curve, a parameter, a file."""
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Param
@@ -41,25 +41,25 @@ def write(experiment_id: str, number: int) -> Written:
     start = time.monotonic()
     client = MlflowClient()
     run_id = client.create_run(experiment_id).info.run_id
-    points = [Metric("loss", value, step, step) for step, value in enumerate(curve(number))]
-    client.log_batch(run_id, metrics=points, params=[Param("number", str(number))])
-    client.log_text(run_id, file_text(number), "weights.txt")
+    points = [Metric("loss", value, step, step) for step, value in enumerate(curve(index))]
+    client.log_batch(run_id, metrics=points, params=[Param("index", str(index))])
+    client.log_text(run_id, file_text(index), "weights.txt")
     client.set_terminated(run_id)
     return Written(run_id, time.monotonic() - start)
 
 
-def read(number: int, run_id: str) -> None:
+def read(index: int, run_id: str) -> None:
     """Raise AssertionError unless all of a run is there."""
     from mlflow import MlflowClient, artifacts
 
     client = MlflowClient()
     run = client.get_run(run_id)
     assert run.info.status == "FINISHED", run_id
-    assert run.data.params == {"number": str(number)}, run_id
+    assert run.data.params == {"index": str(index)}, run_id
     history = client.get_metric_history(run_id, "loss")
-    assert [point.value for point in history] == curve(number), run_id
+    assert [point.value for point in history] == curve(index), run_id
     text = artifacts.load_text(f"{run.info.artifact_uri}/weights.txt")
-    assert text == file_text(number), run_id
+    assert text == file_text(index), run_id
 
 
 def main() -> None:
@@ -75,14 +75,14 @@ def main() -> None:
     client = MlflowClient()
     start = time.monotonic()
     experiment_id = client.create_experiment(f"check {time.time_ns()}")
-    numbers = range(arguments.runs)
+    indices = range(arguments.runs)
     with ProcessPoolExecutor(arguments.processes, get_context("spawn")) as pool:
-        written = list(pool.map(write, [experiment_id] * arguments.runs, numbers))
+        written = list(pool.map(write, [experiment_id] * arguments.runs, indices))
         total = time.monotonic() - start
         run_ids = [run.run_id for run in written]
         found = client.search_runs([experiment_id], max_results=50000)
         assert {run.info.run_id for run in found} == set(run_ids)
-        list(pool.map(read, numbers, run_ids))
+        list(pool.map(read, indices, run_ids))
     client.delete_experiment(experiment_id)
     seconds = sorted(run.seconds for run in written)
     print(

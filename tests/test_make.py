@@ -236,7 +236,7 @@ def test_make_drops_the_hint_to_push_and_nothing_else(results, code):
 
 @pytest.fixture
 def ui(tmp_path):
-    """Runs what `make ui` runs, with the bridge and MLflow saying what they are told."""
+    """Runs what `make ui` runs, with a bridge and an MLflow that print how they were called."""
     shutil.copytree(ROOT / "src/bridge", tmp_path / "src/bridge")
     (tmp_path / "src/bridge/__main__.py").write_text(
         "import os\nprint('bridge', os.environ['MLFLOW_PORT'])\n"

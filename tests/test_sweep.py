@@ -83,8 +83,8 @@ class TestGrid:
 )
 def test_the_picture_has_a_line_for_every_model_that_is_concerned(swept, shown, monkeypatch):
     table = pd.DataFrame({swept: [0.1, 0.2, 0.3]})
-    for number, name in enumerate(MODELS):
-        table[f"{name}.train_loss"] = table[f"{name}.test_accuracy"] = number + table[swept]
+    for index, name in enumerate(MODELS):
+        table[f"{name}.train_loss"] = table[f"{name}.test_accuracy"] = index + table[swept]
     drawn = []
     monkeypatch.setattr(summary.figures, "save", lambda figure, *_: drawn.append(figure))
     summary.draw(None, table, [swept])

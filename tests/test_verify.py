@@ -118,7 +118,7 @@ def test_truncated_files_of_dvc_are_removed(repo, tmp_path):
         rwlock.write_text(content)
         assert remove_truncated(repo) == [rwlock], content
         assert not rwlock.exists()
-    # Whole, or whole enough for DVC.
+    # Complete, or complete enough for DVC.
     lock.write_text(LOCK)
     rwlock.write_text("{}")
     assert remove_truncated(repo) == []
@@ -163,7 +163,7 @@ def test_a_new_empty_folder_in_a_teams_cache_of_runs_stays(tmp_path):
 
 @pytest.fixture
 def anonymous(monkeypatch):
-    """The user of a container that was started for a user's number."""
+    """The user of a container that was started by `docker run -u 12345`."""
 
     def getpwuid(uid):
         raise KeyError(f"getpwuid(): uid not found: {uid}")

@@ -46,7 +46,7 @@ OBJECT = re.compile(r"([0-9a-f]{30})(\.dir)?")  # file name of an object, in a f
 def check_user() -> None:
     """Raise UserError unless the user has a name and a home folder, as DVC needs.
 
-    A container that is started for a user's number has neither.
+    A container that is started with a user ID of its own, as by `docker run -u 12345`, has neither.
     """
     try:
         getpass.getuser()
