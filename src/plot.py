@@ -13,6 +13,8 @@ from pipeline.params import Plot, load_params, model_argument
 from pipeline.runtime import set_up_runtime
 from spirals.models import accuracy
 
+FRAME_CELLS = 100  # cells of a frame's grid along each axis; it is drawn larger
+
 
 def plot(name: str, params: Plot, root: Path) -> None:
     """Draw every picture of a model.
@@ -30,7 +32,7 @@ def plot(name: str, params: Plot, root: Path) -> None:
     model = read_model(root / paths.weights(name), name, classes)
     snapshots = read_snapshots(root / paths.snapshots(name), name, classes)
 
-    frames = animation.draw_frames(snapshots, X, y)
+    frames = animation.draw_frames(snapshots, X, y, FRAME_CELLS)
     for percent, image in animation.draw_slider(snapshots, frames).items():
         figures.write_image(image, root / paths.frame(name, percent), animation.DPI)
     animation.draw_animation(root / paths.learning(name), name, frames, curve)

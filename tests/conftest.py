@@ -228,7 +228,7 @@ def fresh_template(tmp_path_factory):
         for name in filter(None, listed.stdout.split("\0")):
             if (ROOT / name).exists():
                 (root / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(ROOT / name, root / name)
+                shutil.copy(ROOT / name, root / name, follow_symlinks=False)
         made = Checkout(root, None)
         made.run("git", "init", "--quiet", "--initial-branch=main")
         made.run("git", "config", "user.name", "Test")

@@ -39,7 +39,6 @@ from spirals.training import Snapshot
 PixelArray = NDArray[np.uint8]  # [height, width, 3]
 Place = tuple[int, int]  # pixels from the upper left corner: column, row
 
-GRID_CELLS = 100  # of a boundary, along each axis; it is drawn larger
 SIDE = 400  # pixels of a boundary along each axis
 DPI = 100  # dots per inch, for the sizes of letters and points
 BANDS = 5  # steps of shading: smooth shading would take four times the bytes
@@ -82,25 +81,29 @@ class Frame:
     pixels: PixelArray
 
 
-def draw_frames(snapshots: Sequence[Snapshot], X: FloatArray, y: IntArray) -> list[Frame]:
+def draw_frames(
+    snapshots: Sequence[Snapshot], X: FloatArray, y: IntArray, cells: int
+) -> list[Frame]:
     """Return a frame for every iteration that has a snapshot; a short training has several at one.
 
     Args:
         snapshots: of the training, in its order.
         X: points, [N, 2].
         y: their classes, [N].
+        cells: of the grid along each axis, on which a model is asked; it is drawn larger.
     """
     by_iteration = {snapshot.iteration: snapshot for snapshot in snapshots}
     shown = list(by_iteration.values())
-    draw = partial(_draw_snapshot, lim=limit(X), points=draw_points_layer(X, y))
+    points = draw_points_layer(X, y)
+    draw = partial(_draw_snapshot, lim=limit(X), cells=cells, points=points)
     # NumPy lets two threads compute at once.
     with ThreadPoolExecutor(2, initializer=avoid_copies_of_short_rows) as pool:
         pictures = list(pool.map(draw, shown))
     return [Frame(snapshot, pixels) for snapshot, pixels in zip(shown, pictures, strict=True)]
 
 
-def _draw_snapshot(snapshot: Snapshot, lim: float, points: PointsLayer) -> PixelArray:
-    return boundary_pixels(grid_probabilities(snapshot.model, lim, GRID_CELLS), points)
+def _draw_snapshot(snapshot: Snapshot, lim: float, cells: int, points: PointsLayer) -> PixelArray:
+    return boundary_pixels(grid_probabilities(snapshot.model, lim, cells), points)
 
 
 def boundary_pixels(probabilities: FloatArray, points: PointsLayer) -> PixelArray:
@@ -227,7 +230,7 @@ def draw_animation(path: Path, name: str, frames: Sequence[Frame], curve: FloatA
         frames: see `draw_frames`.
         curve: its training curve, [points, 3].
     """
-    background, place_of = _draw_background(name, curve)
+    background, place_of = draw_background(name, curve)
     pictures = []
     for frame in frames:
         image = background.copy()
@@ -267,7 +270,7 @@ def _write_caption(image: Image.Image, snapshot: Snapshot, place: Place) -> None
     draw.text((left + SIDE, baseline), accuracy, INK, font, anchor="rs")
 
 
-def _draw_background(name: str, curve: FloatArray) -> tuple[Image.Image, Callable[[int], Place]]:
+def draw_background(name: str, curve: FloatArray) -> tuple[Image.Image, Callable[[int], Place]]:
     """Draw what stands still in the animation: the curve.
 
     Returns:

@@ -38,7 +38,7 @@ from spirals.models import MODELS, Classifier, softmax
 
 # In the order of MODELS; the colours of classes 0 and 1 come late.
 LINE_COLORS = ["#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#666666"]
-MODEL_COLORS = dict(zip(MODELS, cycle(LINE_COLORS)))  # noqa: B905  # the colours begin again
+MODEL_COLORS = dict(zip(MODELS, cycle(LINE_COLORS)))
 
 PANEL = 5.2  # inches: width of one part of a figure
 ZOOM = 0.15  # share of a curve that is drawn again, larger ...
@@ -99,7 +99,7 @@ def shade_regions(predicted: IntArray, margin: FloatArray) -> FloatArray:
 
     Args:
         predicted: the predicted classes, [...].
-        margin: their margins, [...]: the region is pale where it is 0, and has its full colour at 1.
+        margin: their margins, [...]; a region is pale where it is 0, and has its full colour at 1.
     """
     ink = 1 - class_colors(int(predicted.max()) + 1)
     strength = PALE + (TINT - PALE) * margin

@@ -1,8 +1,8 @@
 """What keeps a user's settings of Matplotlib out of the pictures.
 
-The pictures are the same bytes everywhere. Matplotlib obeys files, variables and fonts of its user,
-some of them while it is imported. So `main` of a script that draws calls `isolate_matplotlib` before
-anything imports Matplotlib, and `pictures.figures` is imported after that, where it is needed.
+The pictures are the same bytes everywhere. Matplotlib obeys files, variables and fonts of its
+user, some of them while it is imported. So `main` of a script that draws calls `isolate_matplotlib`
+before anything imports Matplotlib; `pictures.figures` is imported after that, where it is needed.
 """
 
 import os
