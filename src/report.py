@@ -127,6 +127,7 @@ def check_models(root: Path) -> None:
 def model_files(name: str) -> list[Path]:
     """Return the files of a model that the report is made from."""
     return [
+        paths.weights(name),
         paths.curve(name),
         paths.snapshots(name),
         paths.metrics(name),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from matplotlib import rc_context as rc_context
 from matplotlib import rc_params_from_file
-from matplotlib.axes import Axes
+from matplotlib.axes import Axes as Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure as Figure
