@@ -178,7 +178,7 @@ def make_notes(comparison: Comparison) -> list[str]:
 
 def _describe_best(comparison: Comparison, best: Setting) -> str:
     """Return which setting is the best, and which ones the test set cannot tell from it."""
-    sentence = f"The highest test accuracy is {best.accuracy:.1%} ({best.label})."
+    sentence = f"The highest test accuracy is {best.accuracy:.1%} ({_unbreakable(best.label)})."
     if comparison.error is None:
         return sentence
     sentence += (
@@ -188,7 +188,7 @@ def _describe_best(comparison: Comparison, best: Setting) -> str:
     tied = [s for s in comparison.settings if s.tied and s is not best]
     if not tied:
         return f"{sentence}; no other setting is that close."
-    named = [f"{s.label} ({s.accuracy:.1%})" for s in tied[:MAX_NAMED]]
+    named = [f"{_unbreakable(s.label)} ({s.accuracy:.1%})" for s in tied[:MAX_NAMED]]
     if len(tied) > MAX_NAMED:
         named.append(f"{len(tied) - MAX_NAMED} more")
     return f"{sentence}, so these are no worse: {', '.join(named)}."
@@ -201,7 +201,7 @@ def make_row(model: str, setting: Setting) -> Row:
         marks.append("best, within the error" if setting.tied else "best")
     if setting.committed:
         marks.append("committed")
-    words = list(dict.fromkeys([*marks, setting.label]))
+    words = list(dict.fromkeys([*marks, _unbreakable(setting.label)]))
     lowest, median, highest = setting.spread("test_accuracy")
     accuracy = f"{median:.1%}"
     if lowest < highest:
@@ -215,6 +215,11 @@ def make_row(model: str, setting: Setting) -> Row:
         values=[format_value(value) for value in setting.values],
         picture=read_picture(model, setting.middle.experiments[0]),
     )
+
+
+def _unbreakable(label: str) -> str:
+    """Return a label that is broken between its parts only, not between a name and its value."""
+    return ", ".join(part.replace(" ", "\u00a0") for part in label.split(", "))
 
 
 def read_picture(model: str, experiment: Experiment) -> str | None:

@@ -190,7 +190,8 @@ def difference_error(accuracy: float, points: int) -> float:
     The number of points that a model has right is binomial. One right and one wrong are added to
     them, or an accuracy of 100% would have no error.
     """
-    share = (accuracy * points + 1) / (points + 2)
+    right = min(max(accuracy, 0), 1) * points  # a file may say anything
+    share = (right + 1) / (points + 2)
     return math.sqrt(2 * share * (1 - share) / points)
 
 
