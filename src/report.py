@@ -63,6 +63,11 @@ class LossRow:
     here: str
     published: str
 
+    @property
+    def equal(self) -> bool:
+        """Whether all printed digits are the same."""
+        return self.here == self.published
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -81,8 +86,11 @@ def report(params: Params, root: Path) -> None:
         root: of the checkout, where the other stages wrote.
     """
     check_models(paths.ROOT)
-    metrics = {name: files.read_metrics(root / paths.metrics(name), name) for name in MODELS}
-    curves = {name: files.read_curve(root / paths.curve(name)) for name in MODELS}
+    metrics = {}
+    curves = {}
+    for name in MODELS:
+        metrics[name] = files.read_metrics(root / paths.metrics(name), name)
+        curves[name] = files.read_curve(root / paths.curve(name))
     files.write_json(root / paths.METRICS, metrics, indent=2)
     draw_figures(params.plot.dpi, root, curves)
     markdown = write_markdown(params, metrics, curves, root)
@@ -101,8 +109,8 @@ def check_models(root: Path) -> None:
     """
     with files.file_errors(root / paths.PIPELINE, files.RESTORE):
         stages = files.read_yaml(root / paths.PIPELINE)["stages"]
-        trained = [str(model) for model in stages["train"]["foreach"]]
-        deps = {str(dep) for dep in stages["report"]["deps"]}
+        trained = list(map(str, stages["train"]["foreach"]))
+        deps = list(map(str, stages["report"]["deps"]))
     for model in trained:
         if model not in MODELS:
             raise UserError(
@@ -143,13 +151,12 @@ def draw_figures(dpi: int, root: Path, curves: dict[str, FloatArray]) -> None:
 
     X, y = files.read_points(root / paths.DATA)
     classes = int(y.max()) + 1
-    results = figures.Results(
-        X=X,
-        y=y,
-        curves=curves,
-        confusions={name: read_confusions(name, classes, root) for name in MODELS},
-        boundaries=[root / paths.picture(name, "boundary") for name in MODELS],
-    )
+    confusions = {}
+    boundaries = []
+    for name in MODELS:
+        confusions[name] = read_confusions(name, classes, root)
+        boundaries.append(root / paths.picture(name, "boundary"))
+    results = figures.Results(X, y, curves, confusions, boundaries)
     for name, figure in figures.REPORT_FIGURES.items():
         figure.draw(root / paths.FIGURES / f"{name}.png", results, dpi)
 
@@ -183,9 +190,9 @@ def write_markdown(
         test_points=len(files.read_points(root / paths.TEST)[1]),
         metrics=metrics,
         curves=curves,
-        published_accuracy={name: published.accuracy[name] for name in comparable},
+        comparable=comparable,
+        published_accuracy=published.accuracy,
         losses=losses,
-        equal_losses=sum(row.here == row.published for row in losses),
         differences=differences,
         figures=REPORT_FIGURES,
         versions=read_versions(paths.ROOT),

@@ -24,13 +24,13 @@ from pictures.palette import (
     LARGEST,
     MARKERS,
     PALE,
-    PALETTE,
     TINT,
     class_colors,
     limit,
     marker_size,
     thinning,
 )
+from pictures.palette import PALETTE as PALETTE
 from pipeline.files import atomic_write, file_errors
 from portable.arithmetic import FloatArray, IntArray, exp, log
 from spirals.data import NAME
