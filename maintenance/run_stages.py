@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from evaluate import evaluate
 from generate import generate
+from pictures.setup import isolate_matplotlib
 from pipeline.params import Params, load_params
 from pipeline.runtime import set_up_runtime
 from plot import plot
@@ -64,6 +65,7 @@ def plain_numpy() -> bytes:
 
 def main() -> None:
     set_up_runtime()
+    isolate_matplotlib()
     folder = Path(sys.argv[1])
     changes = {}
     for change in sys.argv[2:]:

@@ -14,10 +14,11 @@ from browser import MISSING, Browser
 from conftest import set_params
 
 from compare import page
-from compare.charts import Curve, accuracy_chart, choose_scale, loss_chart
+from compare.charts import Curve, accuracy_chart, loss_chart
 from compare.experiments import collect, simplify
 from compare.settings import compare, difference_error
 from pictures.palette import PALETTE
+from pictures.scales import choose_scale
 
 USUAL = {
     "generate": {"seed": 0, "noise": 0.2, "classes": 3},

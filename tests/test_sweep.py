@@ -25,6 +25,7 @@ import jobs
 import summary
 import warm
 import worker
+from pictures import figures
 from pipeline.errors import UserError
 from spirals.models import MODELS
 
@@ -86,13 +87,27 @@ def test_the_picture_has_a_line_for_every_model_that_is_concerned(swept, shown, 
     for index, name in enumerate(MODELS):
         table[f"{name}.train_loss"] = table[f"{name}.test_accuracy"] = index + table[swept]
     drawn = []
-    monkeypatch.setattr(summary.figures, "save", lambda figure, *_: drawn.append(figure))
+    monkeypatch.setattr(figures, "save", lambda figure, *_: drawn.append(figure))
     summary.draw(None, table, [swept])
     for ax in drawn[0].axes:
         found = {line.get_linestyle(): line.get_ydata().tolist() for line in ax.lines}
         assert [*found.values()] == [table[f"{name}.train_loss"].tolist() for name in shown]
     if len(shown) > 1:
         assert [text.get_text() for text in drawn[0].axes[0].get_legend().texts] == shown
+
+
+def test_a_swept_zero_overprints_no_tick_of_the_picture(monkeypatch):
+    values = [0, 0.0001, 0.01]
+    table = pd.DataFrame({"train_mlp.l2": values})
+    for name in MODELS:
+        table[f"{name}.train_loss"] = table[f"{name}.test_accuracy"] = [0.3, 0.2, 0.1]
+    drawn = []
+    monkeypatch.setattr(figures, "save", lambda figure, *_: drawn.append(figure))
+    summary.draw(None, table, ["train_mlp.l2"])
+    ax = drawn[0].axes[-1]
+    assert ax.get_xlabel() == "train_mlp.l2 (not to scale)"
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["0", "0.0001", "0.01"]
+    assert ax.get_xticks().tolist() == ax.lines[0].get_xdata().tolist() == [0, 1, 2]
 
 
 GUARDED = [sys.executable, guard.__file__]

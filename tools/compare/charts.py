@@ -8,29 +8,21 @@ This module imports Matplotlib: a script calls `pictures.setup.isolate_matplotli
 """
 
 import io
-import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
-from compare.experiments import Value
-from compare.settings import Comparison, Setting, format_value
+from compare.settings import Comparison, Setting
 from pictures import figures
 from pictures.figures import Axes
+from pictures.scales import Value, choose_scale, label_values
 from portable.arithmetic import FloatArray
 
 SIZE = (4.6, 3.2)  # inches
 TEXT = "#010203"  # stands for the colour of the text
 MUTED = "#808488"  # lines that only join or shade; seen on white and on black
 FIRST_COLOR = 0x020000  # from here on colours stand for those of settings
-
-MAX_TICKS = 8  # values that have a tick each
-MIN_GAP = 0.09  # between two ticks, as a share of the axis, or they overprint
-LOG_RATIO = 10  # from here on, values are better seen on a logarithmic axis
-MAX_LABEL = 18  # characters of a tick's label
-MAX_LABELS = 44  # characters of all labels side by side; more are written at a slant
 
 
 @dataclass(frozen=True)
@@ -47,21 +39,6 @@ class Curve:
 
     settings: list[Setting]
     points: FloatArray
-
-
-@dataclass(frozen=True)
-class Scale:
-    """Where the values of a parameter lie on an axis.
-
-    Attributes:
-        kind: "linear", "log", or "even": one after another, at equal distances.
-        position: of each value.
-        ticks: labels by position; None where Matplotlib finds better ones.
-    """
-
-    kind: str
-    position: dict[Value, float]
-    ticks: dict[float, str] | None
 
 
 def accuracy_chart(comparison: Comparison, index: int) -> Chart:
@@ -90,9 +67,8 @@ def accuracy_chart(comparison: Comparison, index: int) -> Chart:
             ax.plot(positions, accuracies, color=MUTED, linewidth=0.7, zorder=1)
             for position, setting in zip(positions, line, strict=True):
                 _draw_accuracy(ax, position, setting, palette)
-        _label_values(ax, scale)
-        words = f"{name} (not to scale)" if scale.kind == "even" else name
-        ax.set(xlabel=words, ylabel="test accuracy")
+        label_values(ax, scale, name)
+        ax.set_ylabel("test accuracy")
         ax.yaxis.set_major_formatter(lambda accuracy, _: f"{100 * accuracy:.4g}%")
 
     return Chart(
@@ -122,57 +98,6 @@ def joined_settings(settings: Sequence[Setting], index: int) -> list[list[Settin
             lines.setdefault(others, []).append(setting)
     joined = [line for line in lines.values() if len(line) > 1]
     return joined or list(lines.values())
-
-
-def choose_scale(values: Sequence[Value]) -> Scale:
-    """Return an axis for these values on which no two ticks overprint."""
-    distinct = list(dict.fromkeys(values))
-    numbers = sorted(value for value in distinct if isinstance(value, int | float))
-    if len(numbers) < len(distinct):
-        return _even_scale(distinct)
-    positions: dict[Value, float] = {value: float(value) for value in numbers}
-    wide = numbers[0] > 0 and numbers[-1] / numbers[0] >= LOG_RATIO
-    if len(numbers) > MAX_TICKS:
-        return Scale("log" if wide else "linear", positions, None)
-    ticks = {float(value): format_value(value) for value in numbers}
-    if wide and _have_room([math.log(value) for value in numbers]):
-        return Scale("log", positions, ticks)
-    if _have_room(numbers):
-        return Scale("linear", positions, ticks)
-    return _even_scale(numbers)
-
-
-def _have_room(positions: Sequence[float]) -> bool:
-    """Return whether ticks at these positions, in order, lie apart."""
-    width = positions[-1] - positions[0]
-    return all(after - before >= MIN_GAP * width for before, after in pairwise(positions))
-
-
-def _even_scale(values: Sequence[Value]) -> Scale:
-    """Return an axis with the values one after another, in this order."""
-    position = {value: float(place) for place, value in enumerate(values)}
-    step = -(-len(values) // (2 * MAX_TICKS))  # not every one has a label, of very many
-    ticks = {}
-    for value, place in position.items():
-        if place % step == 0:
-            ticks[place] = _shorten(format_value(value))
-    return Scale("even", position, ticks)
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= MAX_LABEL else f"{text[: MAX_LABEL - 1]}…"
-
-
-def _label_values(ax: Axes, scale: Scale) -> None:
-    """Label the axis of a parameter."""
-    if scale.kind == "log":
-        ax.set_xscale("log")
-    if scale.ticks is None:
-        return
-    ax.set_xticks(list(scale.ticks), list(scale.ticks.values()))
-    ax.minorticks_off()
-    if sum(map(len, scale.ticks.values())) > MAX_LABELS:
-        ax.tick_params(axis="x", labelrotation=35)
 
 
 def loss_chart(comparison: Comparison, curves: Sequence[Curve]) -> Chart:

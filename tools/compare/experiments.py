@@ -12,10 +12,8 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from pictures.scales import Value
 from pipeline import paths
-
-# A parameter as it is compared: a number, or else its text; None where there is no such parameter.
-Value = int | float | str | None
 
 COMMIT = "commit"  # a parameter of our own: the commit that an experiment belongs to
 METRICS = ("test_accuracy", "train_loss")  # without these a result cannot be shown

@@ -12,8 +12,9 @@ import numpy as np
 
 from compare.charts import Chart, Curve, accuracy_chart, loss_chart
 from compare.experiments import Experiment
-from compare.settings import Comparison, Setting, compare, format_value, is_of_data, short_names
+from compare.settings import Comparison, Setting, compare, is_of_data, short_names
 from pictures.pages import render
+from pictures.scales import format_value
 from pipeline import paths
 from spirals.models import MODELS
 

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median_low
 
-from compare.experiments import COMMIT, Experiment, Value
+from compare.experiments import COMMIT, Experiment
+from pictures.scales import Value, format_value
 
 # Parameters that only draw other random numbers: they spread the results of a setting.
 DRAWS = ("seed", "skip_draws")
@@ -248,12 +249,3 @@ def short_names(names: Sequence[str]) -> list[str]:
     """Return names of parameters without their sections, where these are not needed."""
     keys = [name.rpartition(".")[2] for name in names]
     return [key if keys.count(key) == 1 else name for key, name in zip(keys, names, strict=True)]
-
-
-def format_value(value: Value) -> str:
-    """Return a parameter as people read it."""
-    if value is None:
-        return "missing"
-    if isinstance(value, float):
-        return f"{value:g}"
-    return str(value)

@@ -10,13 +10,13 @@ from typing import Any
 import pandas as pd
 from ruamel.yaml import YAML
 
-from pictures import figures
+from pictures.palette import PALETTE
+from pictures.scales import Scale, choose_scale, label_values
 from pipeline import paths
 from spirals.models import MODELS
 
 PANELS = {"train_loss": "loss", "test_accuracy": "test accuracy"}
 MAX_COLORS = 8  # lines that can be told apart by their colour
-MAX_TICKS = 8
 Axes = Any  # of Matplotlib, which only `pictures` may import
 STYLES = ("-", "--", ":", "-.")  # of the models
 
@@ -71,30 +71,41 @@ def draw(path: Path, table: pd.DataFrame, swept: Sequence[str]) -> None:
         table: see `tabulate`.
         swept: keys of the parameters that have several values.
     """
+    from pictures import figures  # imports Matplotlib: after isolate_matplotlib
+
     points = table[[*swept]].drop_duplicates().shape[0]
     with figures.rc_context(figures.STYLE):
         size = (figures.PANEL * len(swept), 7.2)
         figure = figures.Figure(figsize=size, layout="constrained")
         axes = figure.subplots(2, len(swept), sharex="col", sharey="row", squeeze=False)
         for column, key in enumerate(swept):
+            scale = choose_scale(sorted(table[key].unique().tolist()))
             for row, (metric, title) in enumerate(PANELS.items()):
                 ax = axes[row][column]
-                draw_panel(ax, table, swept, key, metric)
-                ax.set(xlabel=key if row else "", ylabel="" if column else title)
-                set_ticks(ax, sorted(table[key].unique()))
+                draw_panel(ax, table, swept, key, metric, scale=scale)
+                label_values(ax, scale, key if row else "")
+                ax.set_ylabel("" if column else title)
             add_legend(axes[0][column])
         figure.suptitle(f"Median and range over {len(table) // points} seeds")
         figures.save(figure, path, 150)
 
 
-def draw_panel(ax: Axes, table: pd.DataFrame, swept: Sequence[str], key: str, metric: str) -> None:
+def draw_panel(
+    ax: Axes,
+    table: pd.DataFrame,
+    swept: Sequence[str],
+    key: str,
+    metric: str,
+    *,
+    scale: Scale,
+) -> None:
     """Draw one metric against one parameter: a line for each model and value of the others."""
     others = [other for other in swept if other != key]
     groups = list(table.groupby(others)) if others else [((), table)]
     models = shown_models(swept)
     for index, (values, group) in enumerate(groups):
         colored = len(groups) <= MAX_COLORS
-        color = figures.PALETTE[index] if colored else figures.PALETTE[-1]
+        color = PALETTE[index] if colored else PALETTE[-1]
         words = [f"{o.partition('.')[2]} {v:g}" for o, v in zip(others, values, strict=True)]
         for model, style in zip(models, itertools.cycle(STYLES)):
             spread = group.groupby(key)[f"{model}.{metric}"].agg(["min", "median", "max"])
@@ -104,9 +115,10 @@ def draw_panel(ax: Axes, table: pd.DataFrame, swept: Sequence[str], key: str, me
             # Matplotlib leaves out of a legend what begins with "_".
             label = " ".join(names) if colored else "_"
             line = {"marker": "o", "markersize": 4, "color": color, "label": label}
-            ax.plot(spread.index, spread["median"], style, **line)
+            places = [scale.position[value] for value in spread.index]
+            ax.plot(places, spread["median"], style, **line)
             shade = {"color": color, "alpha": 0.2, "linewidth": 0}
-            ax.fill_between(spread.index, spread["min"], spread["max"], **shade)
+            ax.fill_between(places, spread["min"], spread["max"], **shade)
 
 
 def shown_models(swept: Sequence[str]) -> list[str]:
@@ -120,12 +132,3 @@ def add_legend(ax: Axes) -> None:
     """Add a legend if there is a line that has a name."""
     if any(ax.get_legend_handles_labels()[1]):
         ax.legend()
-
-
-def set_ticks(ax: Axes, values: Sequence[float]) -> None:
-    """Put a tick at each value, if they are few; on a logarithmic axis if they are far apart."""
-    if values[0] > 0 and values[-1] / values[0] >= 10:
-        ax.set_xscale("log")
-    if len(values) <= MAX_TICKS:
-        ax.set_xticks(values, [f"{value:g}" for value in values])
-        ax.minorticks_off()
