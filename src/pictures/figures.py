@@ -41,6 +41,8 @@ LINE_COLORS = ["#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00",
 MODEL_COLORS = dict(zip(MODELS, cycle(LINE_COLORS)))
 
 PANEL = 5.2  # inches: width of one part of a figure
+TITLE_SIZE = 11  # points: of the title of a loss curve ...
+TITLE_CHARS = 58  # ... if it has no more characters; a longer one is smaller, to fit its panel
 ZOOM = 0.15  # share of a curve that is drawn again, larger ...
 ZOOM_FROM = 500  # ... if it has so many points
 INSET = (0.32, 0.4, 0.66, 0.5)  # where: left, bottom, width, height, as shares of the panel
@@ -295,7 +297,8 @@ def draw_loss(ax: Axes, name: str, curve: FloatArray) -> None:
     ax.plot(iteration, loss, color=MODEL_COLORS[name], linewidth=1.5)
     last = f"{loss[-1]:#.3g}".rstrip(".")
     title = f"{MODELS[name].title}: loss {last} after {int(iteration[-1]):,} iterations"
-    ax.set_title(title, fontsize=min(11, 640 / len(title)))  # points
+    fits = len(title) <= TITLE_CHARS
+    ax.set_title(title, fontsize=TITLE_SIZE if fits else TITLE_SIZE * 56 / len(title))
     ax.set(xlabel="iteration")
     scale_iterations(ax, iteration[-1], 5)
     if len(curve) > ZOOM_FROM and not _covers_inset(ax, curve):
