@@ -77,6 +77,8 @@ def select_backend(model: Classifier, X: FloatArray, y: IntArray, params: Any) -
         from portable import compiled  # noqa: F401
     except ImportError as error:
         return _numpy(f"no Numba: {error}")
+    except (OSError, RuntimeError) as error:  # there is no folder for what it compiles
+        return _numpy(_not_working(error))
     return _try_compiled(model, X, y, params)
 
 
@@ -106,6 +108,12 @@ def compiled_descent(model: Classifier, X: FloatArray, y: IntArray, params: Any)
     )
 
 
+def _not_working(error: Exception) -> str:
+    """Return why Numba is not used, in one line."""
+    message = " ".join(str(error).split())[:100]
+    return f"Numba does not work here: {type(error).__name__} {message}"
+
+
 def _numpy(reason: str) -> Choice:
     return Choice(gradient_descent, "NumPy", reason)
 
@@ -129,8 +137,8 @@ def _try_compiled(model: Classifier, X: FloatArray, y: IntArray, params: Any) ->
         trial = _run_trial(compiled_descent, model, X[every], y[every], short)
     except (NumbaError, OSError, EOFError, UnpicklingError, RuntimeError) as error:
         # Of the compiler, or of the folder that it keeps its code in: full, read-only, corrupted.
-        message = " ".join(str(error).split())[:100]
-        return _numpy(f"Numba does not work here: {type(error).__name__} {message}")
+        # Anything else is a fault of ours, and is not hidden.
+        return _numpy(_not_working(error))
     if trial.result != expected.result:
         return _numpy("the compiled form gives other bytes on this machine: please report it")
     if trial.seconds > expected.seconds:
