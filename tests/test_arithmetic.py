@@ -1,5 +1,7 @@
 """The arithmetic against independent answers: mpmath, fractions, and NumPy's own normal draws."""
 
+import decimal
+import importlib.util
 import math
 from fractions import Fraction
 
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from portable import arithmetic
 from portable.arithmetic import exp, log, log_rounded, matmul, sin_cos_rounded, sum_points
 from spirals.data import standard_normal
 from spirals.models import cross_entropy, softmax
@@ -172,6 +175,28 @@ def test_a_function_takes_numbers_in_any_shape_and_layout(function):
     grid = np.linspace(0.1, 3.0, 24).reshape(4, 6)
     np.testing.assert_array_equal(function(grid.T[::2]), function(grid).T[::2])
     assert function(np.float64(2.0)) == function(np.array([2.0]))[0]
+
+
+COARSE = decimal.Context(prec=4, rounding=decimal.ROUND_UP)  # what a caller may have set
+
+
+@pytest.mark.parametrize("function", [log_rounded, sin_cos_rounded])
+def test_a_function_does_not_use_the_callers_decimal_context(function):
+    x = uniform(0, 13)[:200]
+    usual = function(x)
+    with decimal.localcontext(COARSE) as context:
+        np.testing.assert_array_equal(function(x), usual)
+        assert not any(context.flags.values())
+
+
+def test_the_constants_do_not_use_the_importers_decimal_context():
+    spec = importlib.util.spec_from_file_location("again", arithmetic.__file__)
+    again = importlib.util.module_from_spec(spec)
+    with decimal.localcontext(COARSE) as context:
+        spec.loader.exec_module(again)
+        assert not any(context.flags.values())
+    for name in ("LN2_HIGH", "LN2_LOW", "EXP_SERIES", "SIN_SERIES", "COS_SERIES"):
+        assert getattr(again, name) == getattr(arithmetic, name)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**32 - 1])
