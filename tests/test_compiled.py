@@ -418,7 +418,7 @@ def test_what_the_compiled_form_copies_is_as_it_was_when_they_were_compared():
 
 def test_a_parameter_that_is_not_known_turns_it_off():
     section = msgspec.defstruct(
-        "TrainMLP", [("decay", float, 1.0)], bases=(type(PARAMS.train_mlp),)
+        "TrainMLP", [("added_here", float, 1.0)], bases=(type(PARAMS.train_mlp),)
     )
     params = section(**msgspec.structs.asdict(PARAMS.train_mlp))
     model = MLP.initialize(2, 3, params)
