@@ -2,6 +2,7 @@
 
 import ast
 import json
+from functools import cache
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -21,6 +22,7 @@ def stages():
     return found
 
 
+@cache
 def imported(path):
     """Our own files that a file imports, wherever in it the import stands."""
     found = []

@@ -16,7 +16,7 @@ from portable.arithmetic import exp, log, log_rounded, matmul, sin_cos_rounded, 
 from spirals.data import standard_normal
 from spirals.models import cross_entropy, softmax
 
-NUMBERS = 800  # in each range
+NUMBERS = 400  # in each range
 TINY = 5e-324  # the smallest float
 NORMAL = 2.0**-1022  # the smallest that is not subnormal
 HUGE = 1.7976931348623157e308  # the largest

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import CLASSES, run_to_metrics
@@ -248,20 +249,33 @@ def cases():
             yield pytest.param(path, change, reason, id=f"{path.name} {kind}")
 
 
+@pytest.fixture
+def copy_one(made, tmp_path, monkeypatch):
+    """A function that copies one of the files to a folder that counts as the checkout."""
+
+    def copy(path):
+        (tmp_path / path).parent.mkdir(parents=True)
+        return Path(shutil.copy(made / path, tmp_path / path))
+
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    return copy
+
+
 @pytest.mark.parametrize("path", READERS, ids=str)
-def test_a_file_as_a_stage_wrote_it_is_read(path, root):
-    READERS[path](root / path)
+def test_a_file_as_a_stage_wrote_it_is_read(path, copy_one):
+    READERS[path](copy_one(path))
 
 
 @pytest.mark.parametrize(("path", "corrupt", "reason"), [*cases()])
-def test_a_corrupted_file_is_named_with_what_to_run(path, corrupt, reason, root):
+def test_a_corrupted_file_is_named_with_what_to_run(path, corrupt, reason, copy_one):
+    file = copy_one(path)
     if corrupt is None:
-        (root / path).unlink()
+        file.unlink()
     else:
-        (root / path).write_bytes(corrupt((root / path).read_bytes()))
+        file.write_bytes(corrupt(file.read_bytes()))
 
     with pytest.raises(UserError) as caught:
-        READERS[path](root / path)
+        READERS[path](file)
 
     message = str(caught.value)
     assert message.startswith(f"cannot use {path}: ")

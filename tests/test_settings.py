@@ -264,7 +264,8 @@ def imported_packages(path):
     return {name.partition(".")[0] for name in names}
 
 
-FILES = [*(ROOT / "src").rglob("*.py"), *(ROOT / "tools").rglob("*.py")]
+FOLDERS = ("src", "tools", "maintenance")
+FILES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
