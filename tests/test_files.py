@@ -50,7 +50,7 @@ READERS = {
 def made(tmp_path_factory):
     """A folder with params.yaml and what the stages up to evaluate write, and pictures."""
     root = tmp_path_factory.mktemp("made")
-    for name in (paths.PUBLISHED, paths.PUBLISHED_PARAMS, paths.REQUIREMENTS):
+    for name in (paths.PIPELINE, paths.PUBLISHED, paths.PUBLISHED_PARAMS, paths.REQUIREMENTS):
         (root / name).parent.mkdir(exist_ok=True)
         shutil.copy(paths.ROOT / name, root / name)
     run_to_metrics(
