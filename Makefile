@@ -1,86 +1,71 @@
-# `python` in the stages is the one of .venv, whether it is activated or not.
+# The stages run `python`: it is the one of .venv, whether that is activated or not.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= python3
-# What the user has set for other Pythons and shells, and a login shell that runs nothing (DVC runs the stages by it).
+# Settings that the user has made for other Pythons and shells do not count here. DVC runs the
+# stages by $SHELL, which may be a login shell that runs nothing.
 unexport BASH_ENV $(filter PYTHON%,$(.VARIABLES))
 export SHELL := /bin/sh
 
-.PHONY: all results test test-fast reproduce portability reprotest lint format ui lock clean help compare screenshots plots-page bench
+.PHONY: all results test test-fast reproduce lint format ui compare lock bench clean help
 .DEFAULT_GOAL := all
 
 all: .venv/installed  ## Build .venv, run the pipeline, show the results
-	@test -e .git || dvc config --local core.no_scm true  # a downloaded archive has no git
+	@test -e .git || dvc config --local core.no_scm true  # a downloaded archive has no Git
 	@python tools/verify.py
 	@bash -o pipefail -c 'dvc repro | sed "/^Use .dvc push. /d"'  # there is no remote to push to
 	@$(MAKE) --no-print-directory results
 
 results:  ## Show the results, and what to type next
-	@awk -F ' *[|] *' ' \
-	  /^\|/ {table = 1} \
-	  table && !/^\|/ {print ""; exit} \
-	  table && !/---/ { \
-	    printf "\n%-33s", $$2; \
-	    for (i = 3; i < NF; i++) {if (!w[i]) w[i] = length($$i); printf "   %" w[i] "s", $$i} \
-	  }' reports/README.md
-	@printf '%s\n' '' \
-	  'Look at     reports/report.html' \
-	  'Compare     make compare, make ui' \
-	  'Experiment  . .venv/bin/activate && dvc exp run -S train_mlp.hidden_units=20'
+	@python tools/results.py
 
-test: .venv/installed  ## Run all the tests
+test: .venv/installed  ## Run all tests
 	@pytest -n auto --maxprocesses 8 --dist loadgroup
 
-test-fast: .venv/installed  ## Run the tests that need no pipeline (some seconds)
-	@pytest -m "not slow"
+test-fast: .venv/installed  ## Run the tests that need no pipeline (about 15 seconds)
+	@pytest -n auto --maxprocesses 8 -m "not slow"
 
-reproduce: .venv/installed  ## Rebuild everything from nothing, and compare it with dvc.lock
+reproduce: .venv/installed  ## Run the pipeline from nothing, and compare it with dvc.lock
 	@python tools/reproduce.py
 
-portability: .venv/installed  ## Compare the bytes on other CPUs and NumPys (docs/portability.md)
-	@python tools/portability.py
-
-reprotest: .venv/installed  ## Compare the bytes in other settings by Debian's tool
-	@python tools/reprotest.py
-
-lint: .venv/installed  ## Check style and common mistakes
+lint: .venv/installed  ## Check style, common mistakes and types
 	@ruff check .
 	@ruff format --check .
+	@mypy src tools
 
-format: .venv/installed  ## Put the code in the one format
+format: .venv/installed  ## Format the code
 	@ruff check --fix .
 	@ruff format .
 
 ui: .venv/installed  ## Open the runs in the MLflow UI, on this machine only
 	@python tools/ui.py
 
-lock: .venv/installed  ## Write requirements.lock anew from pyproject.toml
-	@uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --no-annotate --no-header --group dev pyproject.toml --output-file requirements.lock
-
 compare: .venv/installed  ## Show the experiments side by side, on one page
 	@python tools/compare
 
-screenshots: .venv/installed  ## Take the README's screenshots again (needs chromium)
-	@python tools/screenshots.py
+lock: .venv/installed  ## Update requirements.lock to the newest packages that fit
+	@uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url \
+	  --no-emit-find-links --no-annotate --no-header --group dev pyproject.toml \
+	  --output-file requirements.lock
 
-plots-page:  ## Write the page of dvc plots anew, with Vega in it (needs npm)
-	@python3 tools/plots_page.py
-
-bench: .venv/installed  ## Measure time and memory anew (five minutes, quiet)
+bench: .venv/installed  ## Measure time and memory (five minutes, on a quiet machine)
 	@python benchmarks/bench.py
 
-clean:  ## Remove environment, data and runs (not DVC's cache)
+clean:  ## Remove environment, data and runs (not the cache of DVC)
 	rm -rf .venv .venv-bench data mlflow.db mlruns
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+-include maintenance/Makefile
 
 PIP = PYTHONDONTWRITEBYTECODE= .venv/bin/python -m pip --disable-pip-version-check
 INSTALL = $(PIP) install --quiet --compile --no-user --require-hashes
 
-# uv takes less than half of pip's time. pip fetches it, by its hash, and hands its own index on; where uv cannot run,
-# for whatever reason, pip does the work, and says what is wrong if that was not uv's fault.
+# uv takes less than half of the time that pip takes. So pip fetches uv, by its hash, and uv
+# installs the rest, from the index that pip is set to. Where uv cannot run, for whatever reason,
+# pip installs everything, and says what is wrong if that was not uv's fault.
 .venv/installed: requirements.lock
+	@test ! -L .venv || { echo 'error: .venv is a link: make would empty the environment that it points to'; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
 	@echo 'Building .venv: the packages of requirements.lock are fetched, checked and compiled (about half a minute)'
 	@$(PYTHON) -m venv --clear .venv  # half an environment may lie there

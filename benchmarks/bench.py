@@ -1,4 +1,4 @@
-"""Measures training, pipeline and memory, and writes results.md and results.png beside this file.
+"""Measure training, pipeline and memory, and write results.md and results.png beside this file.
 
 `make bench` on a machine that does nothing else; about six minutes. All that is
 compared is measured in turn, several times over, and the median counts. With --quick, a
@@ -15,13 +15,14 @@ import sys
 import tempfile
 import threading
 import tomllib
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
 
 import numpy as np
-from peers import NAMES, PEERS
+from peers import PEERS
 
 import pipeline
 
@@ -36,9 +37,8 @@ GROWTH = {"points": [100, 1000, 10_000], "hidden": [10, 100, 1000], "classes": [
 TITLES = {"points": "points per class", "hidden": "hidden units", "classes": "classes"}
 OURS, _, LOOP = list(PEERS)[:3]
 OTHERS = {*list(PEERS)[1:], "case study's own script"}  # blue in the chart
-TOLERANCE = (
-    1e-4  # of the loss, relative; a bit in the last place grows to some 1e-6 in 10,000 iterations
-)
+# Of the loss, relative: a bit in the last place grows to some 1e-6 in 10,000 iterations.
+TOLERANCE = 1e-4
 SMALL = {
     "train_mlp.iterations": 50,
     "plot.grid": 40,
@@ -101,8 +101,25 @@ class Worker:
         self.process.stdout.close()
 
 
+def first_weights(size):
+    """The network of these sizes before its training."""
+    section = SimpleNamespace(
+        seed=0, skip_draws=324, weight_scale=0.01, hidden_units=size["hidden"]
+    )
+    return MLP.initialize(2, size["classes"], section).weights
+
+
+def train_in_turn(workers, iterations, rounds):
+    """What each worker that is not missing says of its trainings, by name."""
+    runs = {name: [] for name, worker in workers.items() if worker.missing is None}
+    for _ in range(rounds):
+        for name, results in runs.items():
+            results.append(workers[name].train(iterations))
+    return runs
+
+
 def race(python, names, size, iterations, rounds):
-    """Trains by all the peers in turn.
+    """Train by all the peers in turn.
 
     Returns:
         By name, a dict: missing, or seconds (median, of one iteration), ready (seconds of
@@ -110,61 +127,48 @@ def race(python, names, size, iterations, rounds):
     """
     with tempfile.TemporaryDirectory() as folder:
         X, y = make_spirals(size["points"], size["classes"], 0.2, 0)
-        params = SimpleNamespace(
-            seed=0, skip_draws=324, weight_scale=0.01, hidden_units=size["hidden"]
-        )
-        first = MLP.initialize(2, size["classes"], params)
-        for name, value in zip(
-            ("X", "y", *NAMES), (X, y, *(first[name] for name in NAMES)), strict=True
-        ):
+        for name, value in {"X": X, "y": y, **first_weights(size)}.items():
             np.save(Path(folder, name), np.ascontiguousarray(value))
         workers = {name: Worker(python, name, Path(folder)) for name in names}
         try:
-            runs = {name: [] for name in names if workers[name].missing is None}
-            for _ in range(rounds):
-                for name, of in runs.items():
-                    of.append(workers[name].train(iterations))
+            runs = train_in_turn(workers, iterations, rounds)
         finally:
             for worker in workers.values():
                 worker.close()
     found = {name: {"missing": worker.missing} for name, worker in workers.items()}
-    for name, of in runs.items():
-        if dead := [run["missing"] for run in of if "missing" in run]:
-            found[name] = {"missing": dead[0]}
+    for name, results in runs.items():
+        missing = [result["missing"] for result in results if "missing" in result]
+        if missing:
+            found[name] = {"missing": missing[0]}
             continue
-        seconds = median(run["seconds"] for run in of) / iterations
-        found[name] = {"seconds": seconds, "ready": workers[name].ready, "loss": of[0]["loss"]}
-    for name, of in found.items():
-        if "loss" in of and not abs(of["loss"] / found[LOOP]["loss"] - 1) < TOLERANCE:
-            raise SystemExit(
-                f"{name} ends at the loss {of['loss']}, not {found[LOOP]['loss']}: not the same work"
-            )
+        seconds = median(result["seconds"] for result in results) / iterations
+        loss = results[0]["loss"]
+        found[name] = {"seconds": seconds, "ready": workers[name].ready, "loss": loss}
+    check_losses(found)
     return found
+
+
+def check_losses(found):
+    """Refuse a comparison of what is not the same work."""
+    expected = found[LOOP]["loss"]
+    for name, result in found.items():
+        if "loss" in result and not abs(result["loss"] / expected - 1) < TOLERANCE:
+            raise SystemExit(f"{name} ends at the loss {result['loss']}, not {expected}")
 
 
 def growth(python, quick):
     """For each of the three sizes and each value: (value, the race)."""
-    names = [
-        name for name in PEERS if name != "PyTorch, compiled"
-    ]  # it would compile for each size, half a minute
+    # It would compile for each size, half a minute.
+    names = [name for name in PEERS if name != "PyTorch, compiled"]
     for key, values in GROWTH.items():
         rows = []
         for value in values[: 1 if quick else None]:
             size = {**BASE, key: value}
             work = size["points"] * size["classes"] * size["hidden"]
             print(f"growth: {value} {TITLES[key]}", flush=True)
-            rows.append(
-                (
-                    value,
-                    race(
-                        python,
-                        names,
-                        size,
-                        min(2000, max(4, 30_000_000 // work)),
-                        1 if quick else 2,
-                    ),
-                )
-            )
+            iterations = min(2000, max(4, 30_000_000 // work))
+            rounds = 1 if quick else 2
+            rows.append((value, race(python, names, size, iterations, rounds)))
         yield key, rows
 
 
@@ -197,17 +201,17 @@ def table(header, rows):
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
 
 
+def processor():
+    with suppress(OSError):  # only Linux has the file
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()
+
+
 def machine():
-    try:
-        cpu = next(
-            line
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        )
-        cpu = cpu.partition(":")[2].strip()
-    except (OSError, StopIteration):
-        cpu = platform.machine()
-    parts = [f"{datetime.date.today()}", cpu, f"{os.cpu_count()} cores", platform.system()]
+    today = datetime.date.today()
+    parts = [f"{today}", processor(), f"{os.cpu_count()} cores", platform.system()]
     parts += [f"Python {platform.python_version()}"]
     return ", ".join(parts + [f"{name} {version(name)}" for name in ("numpy", "dvc", "mlflow")])
 
@@ -215,29 +219,27 @@ def machine():
 def training_table(results):
     loop = results[LOOP]["seconds"]
     rows = []
-    for name, of in results.items():
-        if of.get("missing"):
-            rows.append([name, "missing: " + of["missing"], "", "", ""])
-        else:
-            micro = of["seconds"] * 1e6
-            rows.append(
-                [
-                    name,
-                    f"{micro:.0f}",
-                    f"{micro / loop / 1e6:.2f}",
-                    f"{of['ready']:.1f}",
-                    f"{of['loss']:.6f}",
-                ]
-            )
+    for name, result in results.items():
+        if result.get("missing"):
+            rows.append([name, "missing: " + result["missing"], "", "", ""])
+            continue
+        seconds = result["seconds"]
+        ready = f"{result['ready']:.1f}"
+        loss = f"{result['loss']:.6f}"
+        rows.append([name, f"{seconds * 1e6:.0f}", f"{seconds / loop:.2f}", ready, loss])
     return table(["training", "µs an iteration", "ratio", "s to prepare", "final loss"], rows)
 
 
 def growth_table(key, rows):
-    def cell(of):
-        return f"{of['seconds'] * 1e6:.0f}" if "seconds" in of else "missing"
-
     header = [f"µs an iteration, by {TITLES[key]}", *(value for value, _ in rows)]
-    return table(header, [[name, *(cell(race[name]) for _, race in rows)] for name in rows[0][1]])
+    lines = []
+    for name in rows[0][1]:
+        lines.append([name, *(microseconds(race[name]) for _, race in rows)])
+    return table(header, lines)
+
+
+def microseconds(result):
+    return f"{result['seconds'] * 1e6:.0f}" if "seconds" in result else "missing"
 
 
 def pipeline_tables(took):
@@ -280,17 +282,11 @@ def goals(results, took):
         took["`dvc repro`, nothing to do"] / took["`dvc status`"],
         1.3,
     )
-    if queued := [
-        seconds
-        for key, seconds in took.items()
-        if isinstance(key, str) and str(pipeline.QUEUED) in key
-    ]:
-        each = sum(queued) / pipeline.QUEUED
-        yield (
-            "a queued experiment, of a `dvc repro`",
-            each / took["`dvc repro`, a parameter of the net changed"],
-            1.2,
-        )
+    of_queue = [key for key in took if isinstance(key, str) and str(pipeline.QUEUED) in key]
+    if of_queue:
+        each = sum(took[key] for key in of_queue) / pipeline.QUEUED
+        changed = took["`dvc repro`, a parameter of the network changed"]
+        yield "a queued experiment, of a `dvc repro`", each / changed, 1.2
 
 
 def draw(path, results, grown, took):
@@ -300,7 +296,7 @@ def draw(path, results, grown, took):
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 3, figsize=(17, 4.8), layout="constrained")
-    known = {name: of["seconds"] for name, of in results.items() if "seconds" in of}
+    known = {name: found["seconds"] for name, found in results.items() if "seconds" in found}
     commands = {
         key.replace("`", ""): seconds for key, seconds in took.items() if isinstance(key, str)
     }
@@ -315,11 +311,10 @@ def draw(path, results, grown, took):
         ax.margins(x=0.12)
         ax.set_title(title)
     for name in grown["points"][0][1]:
-        points = [
-            (value, of[name]["seconds"] * 1e6)
-            for value, of in grown["points"]
-            if "seconds" in of[name]
-        ]
+        points = []
+        for value, raced in grown["points"]:
+            if "seconds" in raced[name]:
+                points.append((value, raced[name]["seconds"] * 1e6))
         if points:
             style = {"color": "#D55E00", "linewidth": 3} if name == OURS else {"linewidth": 1.2}
             axes[1].loglog(*zip(*points, strict=True), marker="o", label=name, **style)
@@ -357,28 +352,29 @@ def main():
             )
 
     header = ["peak MB (seconds), by points per class", *(points for points, _ in memory)]
-    rows = [
-        [name, *(f"{of[name][1]:.0f} ({of[name][0]:.1f})" for _, of in memory)]
-        for name in memory[0][1]
-    ]
+    rows = []
+    for name in memory[0][1]:
+        stages = [stages[name] for _, stages in memory]
+        rows.append([name, *(f"{peak:.0f} ({seconds:.1f})" for seconds, peak in stages)])
     options.output.mkdir(parents=True, exist_ok=True)
-    met = [
-        [what, f"{got:.2f}", f"{goal:.2f}", "met" if got <= goal else "missed"]
-        for what, got, goal in goals(results, took)
-    ]
+    met = []
+    for what, got, goal in goals(results, took):
+        met.append([what, f"{got:.2f}", f"{goal:.2f}", "met" if got <= goal else "missed"])
+    warning = "A quick trial: the numbers mean nothing. " if quick else ""
     text = [
         "# Benchmarks\n",
-        f"{'A quick trial: the numbers mean nothing. ' if quick else ''}{machine()}. Written by `make bench`.\n",
-        f"Medians of {rounds}, measured in turn (of two where sizes grow and of whole commands, one of `dvc exp`)."
-        f" Training is on one core, {iterations:,} iterations of the default net"
-        " (100 points in each of 3 classes, 100 hidden units), in double precision, from the same first weights;"
-        " all end at the same loss.\n",
+        f"{warning}{machine()}. Written by `make bench`.\n",
+        f"Medians of {rounds}, measured in turn (of two where sizes grow and of whole commands,"
+        f" one of `dvc exp`). Training is on one core, {iterations:,} iterations of the default"
+        " network (100 points in each of 3 classes, 100 hidden units), in double precision, from"
+        " the same first weights; all end at the same loss.\n",
         "![Results](results.png)\n",
         table(["goal", "measured", "at most", ""], met),
         training_table(results),
         *(growth_table(key, rows) for key, rows in grown.items()),
         *pipeline_tables(took),
-        f"The {pipeline.QUEUED} queued experiments each change one parameter of the net, as `dvc exp run` does here.\n",
+        f"The {pipeline.QUEUED} queued experiments each change one parameter of the network, as"
+        " `dvc exp run` does here.\n",
         table(header, rows),
         "The last table is of 5 iterations a model.\n",
     ]

@@ -7,7 +7,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from restatement import linear, net  # noqa: E402
+from restatement import linear, net
 
 N, D, K, H = 100, 2, 3, 100
 randn = np.random.RandomState(0).standard_normal

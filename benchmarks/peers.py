@@ -1,4 +1,4 @@
-"""The same training by other means: full-batch gradient descent of the net, in double precision.
+"""The same training by other means: full-batch gradient descent of the two-layer network.
 
 Run as a worker, which keeps imports and compilation out of what is timed:
 `python benchmarks/peers.py NAME FOLDER` reads X, y and the first weights from FOLDER, says
@@ -11,8 +11,8 @@ import os
 import sys
 import time
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 
@@ -21,27 +21,49 @@ STEP, L2 = 1.0, 1e-3  # the case study's
 NAMES = ("W", "b", "W2", "b2")
 
 
+@dataclass
+class Params:
+    """What the loop of the pipeline takes of a section of params.yaml."""
+
+    iterations: int
+    learning_rate: float = STEP
+    l2: float = L2
+
+
 def compiled(X, y, first):
     """The loop of the pipeline, as it is where Numba is there and the training is long."""
     sys.path.insert(0, str(ROOT / "src"))
-    from portable.compiled import CompiledMLP
+    from portable.compiler import set_up_numba
 
-    return ours(X, y, first, CompiledMLP)
+    set_up_numba()
+    from portable import compiled
+
+    def descent(model, X, y, params):
+        return compiled.gradient_descent(
+            model.weights,
+            X,
+            y,
+            iterations=params.iterations,
+            learning_rate=params.learning_rate,
+            l2=params.l2,
+        )
+
+    return ours(X, y, first, descent)
 
 
-def ours(X, y, first, model=None):
+def ours(X, y, first, descent=None):
     """The loop of the pipeline; the loss is taken every tenth time, as there."""
     sys.path.insert(0, str(ROOT / "src"))
-    from spirals.models import MLP, loss
+    from spirals.models import MLP
     from spirals.training import gradient_descent
 
     def run(iterations):
-        weights = {name: value.copy() for name, value in first.items()}
-        params = SimpleNamespace(learning_rate=STEP, l2=L2, iterations=iterations)
-        for iteration, scores in gradient_descent(model or MLP, weights, X, y, params):
+        model = MLP.from_weights(first).copy()
+        steps = (descent or gradient_descent)(model, X, y, Params(iterations))
+        for iteration, scores in steps:
             if iteration % 10 == 0:
-                loss(weights, scores, y, L2)
-        return weights
+                model.loss(scores, y, L2)
+        return model.weights
 
     return run
 
@@ -113,12 +135,9 @@ def scikit_learn(X, y, first):
         model.coefs_ = [first["W"].copy(), first["W2"].copy()]
         model.intercepts_ = [first["b"].copy(), first["b2"].copy()]
         model.fit(X, y)
-        return dict(
-            zip(
-                NAMES,
-                (model.coefs_[0], model.intercepts_[0], *model.coefs_[1:], model.intercepts_[1]),
-            )
-        )  # noqa: B905
+        W, W2 = model.coefs_
+        b, b2 = model.intercepts_
+        return {"W": W, "b": b, "W2": W2, "b2": b2}
 
     return run
 
@@ -211,7 +230,8 @@ def main(name, folder):
         run = PEERS[name](X, y, dict(zip(NAMES, values, strict=True)))
         run(3)
     except Exception as error:  # whatever keeps a library from working here
-        return say(missing=f"{type(error).__name__}: {error}".splitlines()[0][:100])
+        say(missing=f"{type(error).__name__}: {error}".splitlines()[0][:100])
+        return
     say(ready=time.perf_counter() - begin)
     for line in sys.stdin:
         begin = time.perf_counter()

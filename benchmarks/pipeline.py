@@ -1,4 +1,4 @@
-"""What an experiment costs: DVC's commands, against the same stage scripts one after another, and their memory.
+"""What an experiment costs: DVC's commands, against the same scripts one after another; memory.
 
 Everything happens in clones of the last commit, with a DVC cache and an MLflow store of their own.
 """
@@ -84,7 +84,7 @@ def stages():
 
 
 def plain(folder, changes, publish=True):
-    """The stage scripts one after another, with or without that of track: (seconds, MB) by stage."""
+    """The stage scripts one after another, with or without track: (seconds, MB) by stage."""
     made = clone(folder, changes)
     if publish:  # what dvc.lock says, and to a new store
         run("dvc", "repro", cwd=made)
@@ -125,7 +125,7 @@ def commands(folder, changes, experiments):
     time_it("`dvc repro`, nothing to do", "dvc", "repro")
     run("git", "commit", "--quiet", "--allow-empty", "--all", "--message", "results", cwd=made)
     change(made, {"train_mlp.l2": 0.002})
-    time_it("`dvc repro`, a parameter of the net changed", "dvc", "repro")
+    time_it("`dvc repro`, a parameter of the network changed", "dvc", "repro")
     change(made, {"train_mlp.l2": 0.001})
     time_it("`dvc repro`, changed back", "dvc", "repro")
     if not experiments:

@@ -4,159 +4,327 @@ import base64
 import csv
 import hashlib
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 from markdown_it import MarkdownIt
 
-from pictures import figures, pages
+from pictures import pages
 from pictures.explorer import explorer
+from pictures.setup import isolate_matplotlib
 from pipeline import files, paths
-from pipeline.errors import exit_on_user_error
-from pipeline.params import load_params, used_params
+from pipeline.errors import UserError, exit_on_user_error
+from pipeline.params import Params, load_params, used_params
+from pipeline.runtime import set_up_runtime
+from portable.arithmetic import FloatArray, IntArray
 from spirals.data import NAME
 from spirals.models import MODELS
 
-PACKAGES = ("numpy", "matplotlib", "pillow", "dvc", "mlflow")  # whose versions are told
-PICTURES = {
-    ".gif": ("image/gif", b"\0;"),
-    ".png": ("image/png", b"IEND\xaeB`\x82"),
-}  # type, and how the file ends
+PACKAGES = ("numpy", "matplotlib", "pillow", "dvc", "mlflow")  # whose versions are shown
+MEDIA_TYPES = {".gif": "image/gif", ".png": "image/png"}
+FILE_ENDS = {".gif": b"\0;", ".png": b"IEND\xaeB`\x82"}
 
-MOST, MOST_PICTURES = 3_000_000, 2_000_000  # characters: of the page, and of its pictures
+MAX_PAGE_CHARS = 3_000_000
+MAX_PICTURE_CHARS = 2_000_000  # of all pictures on the page
+
 EXPLORER = "<!-- explorer -->"
-MOVING = rf"{EXPLORER}\n<noscript><p>\1</p></noscript>"
-ELSEWHERE = "The whole as one file that opens from disk, with the training to drag: `reports/report.html`.\n"
-from pipeline.runtime import set_up_runtime
+EXPLORER_NOTE = (
+    "The interactive form of this page, in one file that opens from disk: `reports/report.html`.\n"
+)
 
 
-def report(params, root):
-    """Writes figures and both pages from what the other stages wrote; `params` are all of them."""
-    metrics = {name: files.read_metrics(root / paths.metrics(name), name) for name in MODELS}
+@dataclass(frozen=True)
+class Published:
+    """What the case study has: parameters, data and numbers.
+
+    Attributes:
+        sections: its parameters, by section and key.
+        md5: of its data files, by path.
+        accuracy: on the training set by model, as printed.
+        losses: by model and iteration, as printed.
+    """
+
+    sections: dict[str, dict[str, Any]]
+    md5: dict[str, str]
+    accuracy: dict[str, Any]
+    losses: dict[str, dict[int, str]]
+
+
+@dataclass(frozen=True)
+class LossRow:
+    """A loss that the case study prints, beside the one of this training."""
+
+    title: str  # of the model
+    iteration: int
+    here: str
+    published: str
+
+    @property
+    def equal(self) -> bool:
+        """Whether all printed digits are the same."""
+        return self.here == self.published
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A parameter, or the hash of a file, that is not the case study's own."""
+
+    key: str
+    here: Any  # None where there is no such parameter any more
+    published: Any
+
+
+def report(params: Params, root: Path) -> None:
+    """Write the figures, the metrics of all models and both reports.
+
+    Args:
+        params: all parameters that the results were made with.
+        root: of the checkout, where the other stages wrote.
+    """
+    check_models(paths.ROOT)
+    metrics = {}
+    curves = {}
+    for name in MODELS:
+        metrics[name] = files.read_metrics(root / paths.metrics(name), name)
+        curves[name] = files.read_curve(root / paths.curve(name))
     files.write_json(root / paths.METRICS, metrics, indent=2)
-    curves = {name: files.read_curve(root / paths.curve(name)) for name in MODELS}
-    draw(params.plot.dpi, root, curves)
-    text = markdown(params, metrics, curves, root)
-    files.write_text(root / paths.REPORT, text)
-    files.write_text(root / paths.REPORT_PAGE, page(text, root))
+    draw_figures(params.plot.dpi, root, curves)
+    markdown = write_markdown(params, metrics, curves, root)
+    files.write_text(root / paths.REPORT, markdown)
+    files.write_text(root / paths.REPORT_PAGE, make_page(markdown, root))
 
 
-def draw(dpi, root, curves):
-    """The figures of all models."""
+def check_models(root: Path) -> None:
+    """Refuse to report models that dvc.yaml does not train, or that it does not hand on.
+
+    Else a model that was taken out of dvc.yaml stays in the report, with its old results.
+
+    Raises:
+        UserError: dvc.yaml and the code do not name the same models, or the stage `report` does not
+            depend on what the stages of a model write.
+    """
+    with files.file_errors(root / paths.PIPELINE, files.RESTORE):
+        stages = files.read_yaml(root / paths.PIPELINE)["stages"]
+        trained = list(map(str, stages["train"]["foreach"]))
+        deps = list(map(str, stages["report"]["deps"]))
+    for model in trained:
+        if model not in MODELS:
+            raise UserError(
+                f"{paths.PIPELINE} trains the model {model}, which is not in MODELS "
+                f"(src/spirals/models.py): add it there, or take it out of {paths.PIPELINE}"
+            )
+    for model in MODELS:
+        if model not in trained:
+            raise UserError(
+                f"the model {model} is in MODELS (src/spirals/models.py), but "
+                f"{paths.PIPELINE} does not train it: add it to the list of models there, or take "
+                "it out of MODELS"
+            )
+        for path in model_files(model):
+            if str(path) not in deps:
+                raise UserError(
+                    f"{paths.PIPELINE}: the stage report must have {path} in its deps, "
+                    "or it does not see when that changes: add it there"
+                )
+
+
+def model_files(name: str) -> list[Path]:
+    """Return the files of a model that the report is made from."""
+    return [
+        paths.weights(name),
+        paths.curve(name),
+        paths.snapshots(name),
+        paths.metrics(name),
+        paths.confusion(name),
+        paths.picture(name, "boundary"),
+        paths.learning(name),
+    ]
+
+
+def draw_figures(dpi: int, root: Path, curves: dict[str, FloatArray]) -> None:
+    """Draw the figures of all models."""
+    from pictures import figures  # imports Matplotlib: after isolate_matplotlib
+
     X, y = files.read_points(root / paths.DATA)
     classes = int(y.max()) + 1
-    counts = {}
+    confusions = {}
+    boundaries = []
     for name in MODELS:
-        pairs = files.read_confusion(root / paths.confusion(name), classes)
-        counts[name] = np.bincount(pairs @ (classes, 1), minlength=classes**2).reshape(
-            classes, classes
-        )
-    folder = root / paths.FIGURES
-    figures.side_by_side(
-        [root / paths.picture(name, "boundary") for name in MODELS], folder / "boundaries.png", dpi
-    )
-    figures.draw_data(folder / "data.png", X, y, dpi)
-    figures.draw_losses(folder / "losses.png", curves, dpi)
-    figures.draw_confusions(folder / "confusions.png", counts, dpi)
+        confusions[name] = read_confusions(name, classes, root)
+        boundaries.append(root / paths.picture(name, "boundary"))
+    results = figures.Results(X, y, curves, confusions, boundaries)
+    for name, figure in figures.REPORT_FIGURES.items():
+        figure.draw(root / paths.FIGURES / f"{name}.png", results, dpi)
 
 
-def page(text, root):
-    """The report as one file: the Markdown, its pictures in it, and instead of the moving one the explorer."""
-    html = (
-        MarkdownIt("commonmark", {"html": True}).enable("table").render(text.replace(ELSEWHERE, ""))
-    )
-    html = re.sub("<p>(<img[^>]*learning.gif[^>]*>)</p>", MOVING, html)
-    room = MOST_PICTURES
-    for name in sorted(
-        re.findall('src="([^"]+)"', html), key=lambda name: name.endswith(".gif")
-    ):  # that one last
-        if len(data := inlined(root, name)) <= room:
-            html = html.replace(f'src="{name}"', f'src="{data}"')
-            room -= len(data)
-        else:
-            told = f'<a href="{name}">{name}</a> is too large for this page'
-            html = re.sub(f'<img[^>]*src="{name}"[^>]*>', told, html)
-    html = pages.filled("page.html", name=NAME, style=pages.text("page.css"), body=html)
-    return html.replace(EXPLORER, explorer(root, MOST - len(html)))
+def read_confusions(name: str, classes: int, root: Path) -> IntArray:
+    """Return how many points of each class a model took for which, [actual, predicted]."""
+    pairs = files.read_confusion(root / paths.confusion(name), classes)
+    index = pairs[:, 0] * classes + pairs[:, 1]
+    return np.bincount(index, minlength=classes**2).reshape(classes, classes)
 
 
-def inlined(root, name):
-    """The picture itself as an address: the page opens without a network, wherever it is sent."""
-    path = root / paths.REPORT.parent / name
-    kind, end = PICTURES[path.suffix]
-    with files.file_errors(path):
-        content = path.read_bytes()
-        if not content.endswith(end):
-            raise ValueError("it is cut off, or is no picture")
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+def write_markdown(
+    params: Params,
+    metrics: dict[str, dict[str, float]],
+    curves: dict[str, FloatArray],
+    root: Path,
+) -> str:
+    """Return the report as it lies beside the figures: the template report.md, filled in."""
+    from pictures.figures import REPORT_FIGURES  # imports Matplotlib: after isolate_matplotlib
 
-
-def markdown(params, metrics, curves, root):
-    """The report as it lies beside the figures: report.md of src/pictures, filled in."""
-    sections, published = msgspec.to_builtins(params), read_published(paths.ROOT)
-    md5 = hashlib.md5((root / paths.DATA).read_bytes(), usedforsecurity=False).hexdigest()
-    changed = {
-        f"{section}.{key}": (ours.get(key), value)
-        for section, ours in {**sections, "md5": {str(paths.DATA): md5}}.items()
-        for key, value in published.get(section, {}).items()
-        if ours.get(key) != value
-    }
-    differ = {key.partition(".")[0] for key in changed}
-    same = [name for name in published["accuracy"] if not {"md5", f"train_{name}"} & differ]
-    losses = []  # at the published iterations: title, iteration, ours, theirs
-    for name in same:
-        ours = {int(iteration): f"{loss:f}" for iteration, loss, _ in curves[name]}
-        told = {
-            iteration: loss
-            for iteration, loss in published["losses"][name].items()
-            if iteration in ours
-        }
-        losses += [
-            (MODELS[name].title, iteration, ours[iteration], loss)
-            for iteration, loss in told.items()
-        ]
-    return pages.filled(
+    published = read_published(paths.ROOT)
+    sections = msgspec.to_builtins(params)
+    differences = find_differences(sections, published, root)
+    comparable = comparable_models(published, differences)
+    losses = compare_losses(comparable, published, curves)
+    return pages.render(
         "report.md",
         name=NAME,
         models=MODELS,
         params=sections,
-        fresh=len(files.read_points(root / paths.TEST)[1]),
+        test_points=len(files.read_points(root / paths.TEST)[1]),
         metrics=metrics,
         curves=curves,
-        published=published["accuracy"],
-        same=same,
+        comparable=comparable,
+        published_accuracy=published.accuracy,
         losses=losses,
-        agree=sum(ours == theirs for *_, ours, theirs in losses),
-        changed=changed,
-        versions=versions(paths.ROOT),
-        elsewhere=ELSEWHERE,
+        differences=differences,
+        figures=REPORT_FIGURES,
+        versions=read_versions(paths.ROOT),
+        explorer_note=EXPLORER_NOTE,
     )
 
 
-def read_published(root):
-    """The case study's parameters, data and numbers (reference/); losses as printed, by model and iteration."""
-    with files.file_errors(path := root / paths.PUBLISHED_PARAMS, files.RESTORE):
-        published = {section: dict(values) for section, values in files.read_yaml(path).items()}
-        losses = {name: {} for name in published["accuracy"]}
-    with files.file_errors(root / paths.PUBLISHED, files.RESTORE):
-        for row in csv.DictReader(
-            (root / paths.PUBLISHED).read_text(encoding="utf-8").splitlines()
-        ):
+def find_differences(
+    sections: dict[str, dict[str, Any]], published: Published, root: Path
+) -> list[Difference]:
+    """Return where the parameters or the training set are not the case study's own."""
+    differences = []
+    for section, values in published.sections.items():
+        for key, value in values.items():
+            here = sections.get(section, {}).get(key)
+            if here != value:
+                differences.append(Difference(f"{section}.{key}", here, value))
+    for path, md5 in published.md5.items():
+        content = (root / path).read_bytes()
+        here = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        if here != md5:
+            differences.append(Difference(f"md5.{path}", here, md5))
+    return differences
+
+
+def comparable_models(published: Published, differences: Iterable[Difference]) -> list[str]:
+    """Return the models that have the case study's own parameters and training set."""
+    changed = {difference.key.partition(".")[0] for difference in differences}
+    if "md5" in changed:
+        return []
+    return [name for name in published.accuracy if f"train_{name}" not in changed]
+
+
+def compare_losses(
+    models: Iterable[str], published: Published, curves: dict[str, FloatArray]
+) -> list[LossRow]:
+    """Return the losses of these models at the iterations that the case study prints."""
+    rows = []
+    for name in models:
+        recorded = {int(iteration): f"{loss:f}" for iteration, loss, _ in curves[name]}
+        for iteration, loss in published.losses[name].items():
+            if iteration in recorded:
+                rows.append(LossRow(MODELS[name].title, iteration, recorded[iteration], loss))
+    return rows
+
+
+def read_published(root: Path) -> Published:
+    """Return the parameters and numbers of the case study, which lie in reference/."""
+    path = root / paths.PUBLISHED_PARAMS
+    with files.file_errors(path, files.RESTORE):
+        content = {section: dict(values) for section, values in files.read_yaml(path).items()}
+        accuracy = content.pop("accuracy")
+        md5 = content.pop("md5")
+    losses = read_published_losses(root / paths.PUBLISHED, accuracy)
+    return Published(content, md5, accuracy, losses)
+
+
+def read_published_losses(path: Path, models: Iterable[str]) -> dict[str, dict[int, str]]:
+    """Return the losses of these models as the case study prints them, by iteration."""
+    losses: dict[str, dict[int, str]] = {name: {} for name in models}
+    with files.file_errors(path, files.RESTORE):
+        for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines()):
             losses[row["model"]][int(row["iteration"])] = f"{float(row['loss']):f}"
         if not all(losses.values()):
             raise ValueError(f"it must have losses of {' and '.join(losses)}")
-    return {**published, "losses": losses}
+    return losses
 
 
-def versions(root):
-    """Versions of the packages that matter, as locked."""
-    with files.file_errors(root / paths.REQUIREMENTS, files.RESTORE):
-        lock = (root / paths.REQUIREMENTS).read_text(encoding="utf-8")
-        return {name: re.search(rf"^{name}==(\S+)", lock, re.MULTILINE)[1] for name in PACKAGES}
+def read_versions(root: Path) -> dict[str, str]:
+    """Return the versions of the packages that matter, as locked."""
+    path = root / paths.REQUIREMENTS
+    with files.file_errors(path, files.RESTORE):
+        lock = path.read_text(encoding="utf-8")
+        locked = dict(re.findall(r"^(\S+)==(\S+)", lock, re.MULTILINE))
+        return {name: locked[name] for name in PACKAGES}
 
 
-def main():
+def make_page(markdown: str, root: Path) -> str:
+    """Return the report as one HTML file: with its pictures in it, and the explorer.
+
+    Args:
+        markdown: the report, see `write_markdown`.
+        root: of the checkout.
+    """
+    parser = MarkdownIt("commonmark", {"html": True}).enable("table")
+    body = parser.render(markdown.replace(EXPLORER_NOTE, ""))
+    # The explorer takes the place of the animation, which stays for who has no scripts.
+    animation = "<p>(<img[^>]*learning.gif[^>]*>)</p>"
+    body = re.sub(animation, rf"{EXPLORER}\n<noscript><p>\1</p></noscript>", body)
+    body = inline_pictures(body, root)
+    style = pages.read_text("page.css")
+    html = pages.render("page.html", name=NAME, style=style, body=body)
+    max_explorer_chars = MAX_PAGE_CHARS - len(html)
+    return html.replace(EXPLORER, explorer(root, max_explorer_chars))
+
+
+def inline_pictures(html: str, root: Path) -> str:
+    """Return the HTML with its pictures in it, so that it opens without network wherever it is.
+
+    Those that are too large for it are linked.
+    """
+    free_chars = MAX_PICTURE_CHARS
+    names = re.findall('src="([^"]+)"', html)
+    names.sort(key=_is_animation)  # the largest one last
+    for name in names:
+        address = picture_as_data(root, name)
+        if len(address) <= free_chars:
+            html = html.replace(f'src="{name}"', f'src="{address}"')
+            free_chars -= len(address)
+        else:
+            link = f'<a href="{name}">{name}</a> is too large for this page'
+            html = re.sub(f'<img[^>]*src="{name}"[^>]*>', link, html)
+    return html
+
+
+def _is_animation(name: str) -> bool:
+    return name.endswith(".gif")
+
+
+def picture_as_data(root: Path, name: str) -> str:
+    """Return a picture of the report as an address that holds all of it."""
+    path = root / paths.REPORT.parent / name
+    with files.file_errors(path):
+        content = path.read_bytes()
+        if not content.endswith(FILE_ENDS[path.suffix]):
+            raise ValueError("it is truncated, or is no picture")
+    return f"data:{MEDIA_TYPES[path.suffix]};base64,{base64.b64encode(content).decode()}"
+
+
+def main() -> None:
     set_up_runtime()
+    isolate_matplotlib()
     report(used_params(load_params(paths.ROOT), paths.ROOT), paths.ROOT)
     print(f"the results on one page -> {paths.REPORT_PAGE}, {paths.REPORT}")
 

@@ -11,6 +11,7 @@ from contextlib import ExitStack, closing, suppress
 from functools import cache
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import psutil
 import pytest
@@ -20,29 +21,38 @@ from ruamel.yaml import YAML
 
 from evaluate import evaluate
 from generate import generate
-from pipeline.params import Train, load_params
+from pipeline.params import HiddenUnits, load_params
 from spirals.models import MODELS
 from train import train_model
 
 ROOT = Path(__file__).resolve().parents[1]
-CLASSES = load_params(ROOT).generate.classes
+PARAMS = load_params(ROOT)  # of the repository: the published run
+CLASSES = PARAMS.generate.classes
 
 # A shell starts a job in the background with Ctrl-C ignored, and every child inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def section(name, **changes):
+    """The section of a model in params.yaml, with changes; whatever else it has stays as it is."""
+    return msgspec.structs.replace(PARAMS.train(name), **changes)
+
+
 def widths(name):
-    """The parameters of a model that others have not: the sizes of its hidden layers."""
-    section = getattr(load_params(ROOT), f"train_{name}")
-    return [key for key in section.__struct_fields__ if key not in Train.__struct_fields__]
+    """Names of the parameters of a model that are sizes of its hidden layers."""
+    fields = msgspec.structs.fields(section(name))
+    return [field.name for field in fields if field.type == HiddenUnits]
 
 
 def for_every_model(units=None, **values):
-    """Changes of the parameters: values that every model gets, and the size of every hidden layer."""
-    changes = {f"train_{name}.{key}": value for name in MODELS for key, value in values.items()}
-    return changes | {
-        f"train_{name}.{key}": units for name in MODELS if units for key in widths(name)
-    }
+    """Changes of the parameters: values for every model, and the size of every hidden layer."""
+    changes = {}
+    for name in MODELS:
+        for key, value in values.items():
+            changes[f"train_{name}.{key}"] = value
+        for key in widths(name) if units else ():
+            changes[f"train_{name}.{key}"] = units
+    return changes
 
 
 # Small enough for many pipelines in one test.
@@ -98,7 +108,7 @@ def clean_environment(monkeypatch):
 @pytest.fixture
 def params():
     """The parameters of the repository: the published run."""
-    return load_params(ROOT)
+    return PARAMS
 
 
 def set_params(root, changes):
@@ -113,22 +123,34 @@ def set_params(root, changes):
 
 
 def run_to_metrics(root, changes):
-    """Runs the stages up to evaluate in this process, with the small parameters and these changes; returns them all."""
+    """Run the stages up to evaluate in this process, with the small parameters and these changes.
+
+    Returns:
+        All parameters.
+    """
     shutil.copy(ROOT / "params.yaml", root)
     set_params(root, {**SMALL, **changes})
     params = load_params(root)
     generate(params, root)
     for name in MODELS:
-        train_model(name, getattr(params, f"train_{name}"), root)
+        train_model(name, params.train(name), root)
         evaluate(name, params, root)
     return params
 
 
 def layers(weights, X):
-    """What each layer of a model gives before its ReLU, by NumPy's own product; the last are the scores."""
-    values, given = [*weights.values()], []
+    """What each layer gives before its ReLU, by NumPy's own product; the last are the scores.
+
+    Args:
+        weights: matrix and bias of each layer in turn, by name.
+        X: points, [N, 2].
+    """
+    values = [*weights.values()]
+    inputs = X
+    given = []
     for W, b in zip(values[::2], values[1::2], strict=True):
-        given.append((np.maximum(0, given[-1]) if given else X) @ W + b)
+        given.append(inputs @ W + b)
+        inputs = np.maximum(0, given[-1])
     return given
 
 
@@ -137,10 +159,8 @@ ENDING = ExitStack()  # what is to be done after the last test
 
 @cache
 def warm_python():
-    """Address of a process that forks for each command, and ends with this one."""
-    address, process = warm.start()
-    ENDING.enter_context(process)
-    return address
+    """A process that forks for each command, and ends with this one."""
+    return ENDING.enter_context(warm.WarmPython())
 
 
 def pytest_sessionfinish():
@@ -177,11 +197,11 @@ class Checkout:
         environment = {**self.environment, **environment}
         with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
             if self.warm:
-                environment = {"BRIDGE_PUBLISHER": warm_python(), **environment}
+                environment = warm_python().environment(environment)
             if self.warm and command[0] == "dvc":
                 script = str(Path(sys.executable).with_name("dvc"))
-                code = warm.call(
-                    warm_python(), [script, *command[1:]], self.root, environment, output, errors
+                code = warm_python().run(
+                    [script, *command[1:]], self.root, environment, [output, errors]
                 )
             else:
                 code = subprocess.run(
@@ -230,7 +250,7 @@ def fresh_template(tmp_path_factory):
         for name in filter(None, listed.stdout.split("\0")):
             if (ROOT / name).exists():
                 (root / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(ROOT / name, root / name)
+                shutil.copy(ROOT / name, root / name, follow_symlinks=False)
         made = Checkout(root, None)
         made.run("git", "init", "--quiet", "--initial-branch=main")
         made.run("git", "config", "user.name", "Test")

@@ -1,30 +1,34 @@
-"""A proxy before a tracking server that counts the requests, makes each take longer, and can hold some of them."""
+"""A proxy before a tracking server: it counts the requests, delays each, and can hold some."""
 
 import http.client
 import http.server
 import threading
 import time
 from contextlib import contextmanager
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 
-class Proxy(http.server.ThreadingHTTPServer):
-    """What went through it so far.
+class Request(NamedTuple):
+    """A request that was answered; times in seconds."""
 
-    requests: (method, path without the query, when it came, when it was answered: seconds) of each, in the order
-    of the answers.
-    """
+    method: str
+    path: str  # without the query
+    came: float
+    answered: float
+
+
+class Proxy(http.server.ThreadingHTTPServer):
+    """A server that hands every request on; `requests` has those that were answered, in order."""
 
     daemon_threads = True
 
     def __init__(self, address, delay=0, before=lambda method, path: None):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.server, self.delay, self.before, self.requests = (
-            urlsplit(address).netloc,
-            delay,
-            before,
-            [],
-        )
+        self.server = urlsplit(address).netloc
+        self.delay = delay  # seconds
+        self.before = before  # is called with a request before it is handed on, and may wait
+        self.requests = []
 
     @property
     def address(self):
@@ -32,21 +36,24 @@ class Proxy(http.server.ThreadingHTTPServer):
 
     def at_once(self):
         """The largest number of requests that were on their way at the same time."""
-        changes = sorted(
-            change for _, _, came, left in self.requests for change in ((came, 1), (left, -1))
-        )
-        now = most = 0
-        for _, change in changes:
-            now += change
-            most = max(most, now)
-        return most
+        changes = []
+        for request in self.requests:
+            changes += [(request.came, 1), (request.answered, -1)]
+        current = 0
+        largest = 0
+        for _, change in sorted(changes):
+            current += change
+            largest = max(largest, current)
+        return largest
 
     def in_turn(self):
         """The largest number of requests each of which came after the one before was answered."""
-        count, end = 0, 0
-        for _, _, came, left in sorted(self.requests, key=lambda request: request[3]):
-            if came >= end:
-                count, end = count + 1, left
+        count = 0
+        end = 0
+        for request in sorted(self.requests, key=lambda request: request.answered):
+            if request.came >= end:
+                count += 1
+                end = request.answered
         return count
 
 
@@ -64,7 +71,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         answer = connection.getresponse()
         content = answer.read()
         connection.close()
-        self.server.requests.append((self.command, path, came, time.monotonic()))
+        self.server.requests.append(Request(self.command, path, came, time.monotonic()))
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.headers.get("Content-Type", "text/plain"))
         self.send_header("Content-Length", str(len(content)))

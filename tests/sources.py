@@ -2,6 +2,7 @@
 
 import ast
 import json
+from functools import cache
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -21,36 +22,45 @@ def stages():
     return found
 
 
+@cache
 def imported(path):
-    """Our own modules that a file imports, wherever in it the import stands."""
+    """Our own files that a file imports, wherever in it the import stands."""
+    found = []
     for node in ast.walk(ast.parse(path.read_text())):
+        names = []
         if isinstance(node, ast.ImportFrom):
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
             assert node.level == 0, f"{path}: say from where"
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        else:
-            continue
         for name in names:
-            # The folder of a script is where Python looks first.
-            for folder in (path.parent, SRC):
-                module = folder / name.replace(".", "/")
-                for found in (module.with_suffix(".py"), module / "__init__.py"):
-                    if found.exists():
-                        yield found
+            found += _ours(name, path.parent)
+    return found
+
+
+def _ours(name, folder):
+    """The files of a module, if it is ours; the folder of a script is where Python looks first."""
+    found = []
+    for place in (folder, SRC):
+        module = place / name.replace(".", "/")
+        for file in (module.with_suffix(".py"), module / "__init__.py"):
+            if file.exists():
+                found.append(file)
+    return found
 
 
 def closure(path):
     """The file, and everything of ours that it imports, directly or not."""
-    todo, seen = [path], set()
-    while todo:
-        file = todo.pop()
+    waiting = [path]
+    seen = set()
+    while waiting:
+        file = waiting.pop()
         if file not in seen:
             seen.add(file)
-            todo.extend(imported(file))
+            waiting.extend(imported(file))
     return seen
 
 
-def room(path):
-    """The folder of src/ that a file lies in; of a stage's script, the file itself. As dvc.yaml has them."""
+def dependency(path):
+    """A file of src/ as dvc.yaml has it: a stage's script itself, of all others their folder."""
     return "/".join(path.relative_to(ROOT).parts[:2])

@@ -59,7 +59,7 @@ def repro_after_kill(checkout, *stage):
     assert "Traceback" not in done.stderr, done.stderr
     verified = checkout.run("python", "tools/verify.py").stdout
     checkout.run("dvc", "repro", *stage)
-    return re.findall(r"removed (.*), which was cut off", verified)
+    return re.findall(r"removed (.*), which was truncated", verified)
 
 
 class Running:
@@ -276,7 +276,7 @@ def test_spoiled_files_and_spoiled_cache_are_made_anew(ran):
     assert failed.stderr.startswith("error: cannot use data/spirals.csv: ")
     # What `make` runs.
     verified = ran.run("python", "tools/verify.py")
-    assert verified.stdout.count("which was spoiled") == len(hashes)
+    assert verified.stdout.count("which was corrupted") == len(hashes)
     ran.run("dvc", "repro")
     assert {name: (root / name).read_bytes() for name in outs} == good
     assert ran.run("python", "tools/verify.py").stdout == ""

@@ -1,4 +1,4 @@
-"""Files that are missing or spoiled: one sentence names the file and what to run."""
+"""Files that are missing or corrupted: one sentence names the file and what to run."""
 
 import errno
 import json
@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import CLASSES, run_to_metrics
@@ -15,12 +16,13 @@ from evaluate import evaluate
 from pipeline import files, paths
 from pipeline.errors import UserError, exit_on_user_error
 from pipeline.files import (
+    model_content,
+    read_confusion,
     read_curve,
     read_metrics,
-    read_pairs,
+    read_model,
     read_points,
     read_snapshots,
-    read_weights,
     write_text,
 )
 from pipeline.params import load_params
@@ -29,13 +31,16 @@ from report import report
 from spirals.models import MODELS
 from train import train_model
 
-CURVE, WEIGHTS, SNAPSHOTS = paths.curve("mlp"), paths.weights("mlp"), paths.snapshots("mlp")
-PAIRS, METRICS = paths.confusion("mlp"), paths.metrics("mlp")
+CURVE = paths.curve("mlp")
+WEIGHTS = paths.weights("mlp")
+SNAPSHOTS = paths.snapshots("mlp")
+CONFUSION = paths.confusion("mlp")
+METRICS = paths.metrics("mlp")
 READERS = {
     paths.DATA: read_points,
     CURVE: read_curve,
-    PAIRS: lambda path: read_pairs(path, CLASSES),
-    WEIGHTS: lambda path: read_weights(path, "mlp", CLASSES),
+    CONFUSION: lambda path: read_confusion(path, CLASSES),
+    WEIGHTS: lambda path: read_model(path, "mlp", CLASSES),
     SNAPSHOTS: lambda path: read_snapshots(path, "mlp", CLASSES),
     METRICS: lambda path: read_metrics(path, "mlp"),
 }
@@ -45,7 +50,7 @@ READERS = {
 def made(tmp_path_factory):
     """A folder with params.yaml and what the stages up to evaluate write, and pictures."""
     root = tmp_path_factory.mktemp("made")
-    for name in (paths.PUBLISHED, paths.PUBLISHED_PARAMS, paths.REQUIREMENTS):
+    for name in (paths.PIPELINE, paths.PUBLISHED, paths.PUBLISHED_PARAMS, paths.REQUIREMENTS):
         (root / name).parent.mkdir(exist_ok=True)
         shutil.copy(paths.ROOT / name, root / name)
     run_to_metrics(
@@ -67,6 +72,8 @@ def root(made, tmp_path, monkeypatch):
 
 
 def replaced(old, new):
+    """A change of bytes: one place, which must be there."""
+
     def change(content):
         assert old in content
         return content.replace(old, new, 1)
@@ -75,13 +82,35 @@ def replaced(old, new):
 
 
 def edited(change):
-    """What JSON holds, changed by a function."""
+    """A change of what JSON holds, by a function that changes it in place."""
 
     def rewrite(content):
-        held = json.loads(content)
-        return json.dumps(change(held) or held).encode()
+        value = json.loads(content)
+        change(value)
+        return json.dumps(value).encode()
 
     return rewrite
+
+
+def with_values(**values):
+    """A change of JSON: other values of some keys."""
+    return edited(lambda value: value.update(values))
+
+
+def with_third_line(line):
+    def change(content):
+        lines = content.split(b"\n")
+        return b"\n".join([*lines[:2], line, b""])
+
+    return change
+
+
+def without_first_line(content):
+    return content.split(b"\n", 1)[1]
+
+
+def one_class(content):
+    return content.replace(b",1\n", b",0\n").replace(b",2\n", b",0\n")
 
 
 WHAT_IS_READ = {
@@ -95,25 +124,19 @@ WHAT_IS_READ = {
 OF_CSV = {
     "CRLF": (lambda content: content.replace(b"\n", b"\r\n"), "the first line must be"),
     "CRLF in one row": (lambda content: content[:-1] + b"\r\n", "must be"),
-    "the last line's end": (lambda content: content[:-1], "it is cut off"),
-    "no rows": (lambda content: content.split(b"\n")[0] + b"\n", "it is cut off"),
+    "the last line's end": (lambda content: content[:-1], "it is truncated"),
+    "no rows": (lambda content: content.split(b"\n")[0] + b"\n", "it is truncated"),
     "another header": (
-        lambda content: b"a,b,c\n" + content.split(b"\n", 1)[1],
+        lambda content: b"a,b,c\n" + without_first_line(content),
         "the first line must be",
     ),
-    "no header": (lambda content: content.split(b"\n", 1)[1], "the first line must be"),
-    "NaN": (
-        lambda content: b"\n".join([*content.split(b"\n")[:2], b"nan,nan,nan", b""]),
-        "line 3 must be",
-    ),
-    "infinity": (
-        lambda content: b"\n".join([*content.split(b"\n")[:2], b"1e999,0,0", b""]),
-        "line 3 must be",
-    ),
+    "no header": (without_first_line, "the first line must be"),
+    "NaN": (with_third_line(b"nan,nan,nan"), "line 3 must be"),
+    "infinity": (with_third_line(b"1e999,0,0"), "line 3 must be"),
     "a word": (replaced(b"\n0", b"\nzero"), "line 2 must be"),
     "a column more": (replaced(b"\n", b"\n0,"), "line 2 must be"),
     "an empty line": (lambda content: content + b"\n", "must be"),
-    "a row cut off": (lambda content: content.rsplit(b",", 1)[0] + b"\n", "must be"),
+    "a truncated row": (lambda content: content.rsplit(b",", 1)[0] + b"\n", "must be"),
 }
 OF_FILE = {
     paths.DATA: {
@@ -124,10 +147,7 @@ OF_FILE = {
             lambda content: content.replace(b",1\n", b",3\n"),
             "the labels must be",
         ),
-        "one class": (
-            lambda content: content.replace(b",1\n", b",0\n").replace(b",2\n", b",0\n"),
-            "the labels",
-        ),
+        "one class": (one_class, "the labels"),
     },
     CURVE: {
         "half an iteration": (
@@ -140,7 +160,7 @@ OF_FILE = {
         ),
         "another start": (replaced(b"\n0", b"\n1"), "the iterations must be"),
     },
-    PAIRS: {
+    CONFUSION: {
         "an unknown class": (
             replaced(b",0\n", b",%d\n" % CLASSES),
             f"the classes must be whole numbers from 0 to {CLASSES - 1}",
@@ -151,117 +171,125 @@ OF_FILE = {
     WEIGHTS: {
         "a list": (lambda content: b"[]", "the weights must be W, b, W2, b2"),
         "null": (lambda content: b"null", "the weights must be"),
-        "one missing": (
-            edited(lambda held: {**{key: held[key] for key in ("W", "b", "W2")}}),
-            "the weights must be",
-        ),
-        "one too many": (edited(lambda held: {**held, "W3": []}), "the weights must be"),
-        "NaN": (
-            edited(lambda held: {**held, "b2": [float("nan")] * CLASSES}),
-            "NaN is not a finite number",
-        ),
-        "infinity": (
-            edited(lambda held: {**held, "b2": [float("inf")] * CLASSES}),
-            "Infinity is not a finite number",
-        ),
+        "one missing": (edited(lambda value: value.pop("b2")), "the weights must be"),
+        "one too many": (with_values(W3=[]), "the weights must be"),
+        "NaN": (with_values(b2=[float("nan")] * CLASSES), "NaN is not a finite number"),
+        "infinity": (with_values(b2=[float("inf")] * CLASSES), "Infinity is not a finite number"),
         "a number too large": (replaced(b'"b": [', b'"b": [1e999, '), "b must be finite numbers"),
         "an integer too large": (
             replaced(b'"b": [', b'"b": [1' + b"0" * 400 + b", "),
             "b must be numbers",
         ),
-        "null in it": (edited(lambda held: {**held, "b": [None] * 2}), "b must be"),
-        "text in it": (edited(lambda held: {**held, "b": ["x", 0]}), "b must be numbers"),
+        "null in it": (with_values(b=[None] * 2), "b must be"),
+        "text in it": (with_values(b=["x", 0]), "b must be numbers"),
         "a row short": (
-            edited(lambda held: held["W"][1].pop() and None),
+            edited(lambda value: value["W"][1].pop()),
             "W must be numbers, in rows of one length",
         ),
+        "a wrong number of axes": (
+            with_values(b=[[0.0, 0.0]]),
+            "b must be finite numbers, in 1 dimensions",
+        ),
         "a wrong width": (
-            edited(lambda held: {**held, "b": [0.0] * 3}),
-            "b must be finite numbers of shape [H]",
+            with_values(b=[0.0] * 3),
+            f"the weights do not fit 2 coordinates and {CLASSES} classes: W [2, 2], b [3], W2 [",
         ),
-        "a wrong number of axes": (edited(lambda held: {**held, "b": [[0.0, 0.0]]}), "b must be"),
+        "one bias for all units": (with_values(b=[0.0]), "the weights do not fit"),
         "another number of classes": (
-            edited(
-                lambda held: {
-                    **held,
-                    "W2": [[0.0] * (CLASSES + 1)] * 2,
-                    "b2": [0.0] * (CLASSES + 1),
-                }
-            ),
-            "W2 must be finite numbers of shape [H, K]",
+            with_values(W2=[[0.0] * (CLASSES + 1)] * 2, b2=[0.0] * (CLASSES + 1)),
+            "the weights do not fit",
         ),
-        "three coordinates": (edited(lambda held: {**held, "W": [[0.0] * 2] * 3}), "W must be"),
+        "three coordinates": (with_values(W=[[0.0] * 2] * 3), "the weights do not fit"),
+        "no hidden unit": (with_values(W=[[], []], b=[], W2=[]), "must be"),
     },
     SNAPSHOTS: {
-        "a number": (lambda content: b"1", "it must be a list of moments"),
-        "no moment": (lambda content: b"[]", "it must be a list of moments"),
-        "another kind of moment": (lambda content: b"[1]", "every moment must have"),
+        "a number": (lambda content: b"1", "it must be a list of snapshots"),
+        "no snapshot": (lambda content: b"[]", "it must be a list of snapshots"),
+        "another kind of snapshot": (lambda content: b"[1]", "every snapshot must have"),
         "a key missing": (
-            edited(lambda held: held[3].pop("accuracy") and None),
-            "every moment must have",
+            edited(lambda value: value[3].pop("accuracy")),
+            "every snapshot must have",
         ),
         "text": (
-            edited(lambda held: held[3].update(accuracy="high")),
+            edited(lambda value: value[3].update(accuracy="high")),
             "accuracy must be finite numbers",
         ),
         "weights that do not fit": (
-            edited(lambda held: held[3]["weights"]["b"].clear()),
-            "b must be",
+            edited(lambda value: value[3]["weights"]["b"].clear()),
+            "the weights do not fit",
         ),
     },
     METRICS: {
         "another model": (replaced(b'"mlp"', b'"forest"'), "mlp must have train_accuracy"),
         "a list": (lambda content: b"[]", "mlp must have"),
-        "a value missing": (
-            edited(lambda held: held["mlp"].pop("train_loss") and None),
-            "mlp must have",
-        ),
+        "a value missing": (edited(lambda value: value["mlp"].pop("train_loss")), "mlp must have"),
         "NaN": (
-            edited(lambda held: held["mlp"].update(train_loss=float("nan"))),
+            edited(lambda value: value["mlp"].update(train_loss=float("nan"))),
             "NaN is not a finite number",
         ),
         "text": (
-            edited(lambda held: held["mlp"].update(train_loss="low")),
+            edited(lambda value: value["mlp"].update(train_loss="low")),
             "the metrics must be finite numbers",
         ),
         "true": (
-            edited(lambda held: held["mlp"].update(train_loss=True)),
+            edited(lambda value: value["mlp"].update(train_loss=True)),
             "the metrics must be finite numbers",
         ),
     },
 }
-CASES = [
-    (path, kind, *case)
-    for path in READERS
-    for kind, case in {
-        **WHAT_IS_READ,
-        **(OF_CSV if path.suffix == ".csv" else {}),
-        **OF_FILE[path],
-    }.items()
-]
 
 
-@pytest.mark.parametrize(
-    ("path", "kind", "spoil", "reason"),
-    CASES,
-    ids=[f"{path.name} {kind}" for path, kind, _, _ in CASES],
-)
-def test_a_spoiled_file_is_named_with_what_to_run(path, kind, spoil, reason, root):
-    READERS[path](root / path)
-    if spoil is None:
-        (root / path).unlink()
+def cases():
+    """Every file, with every way to corrupt it: path, name of the way, change, reason."""
+    for path in READERS:
+        ways = {**WHAT_IS_READ, **OF_FILE[path]}
+        if path.suffix == ".csv":
+            ways |= OF_CSV
+        for kind, (change, reason) in ways.items():
+            yield pytest.param(path, change, reason, id=f"{path.name} {kind}")
+
+
+@pytest.fixture
+def copy_one(made, tmp_path, monkeypatch):
+    """A function that copies one of the files to a folder that counts as the checkout."""
+
+    def copy(path):
+        (tmp_path / path).parent.mkdir(parents=True)
+        return Path(shutil.copy(made / path, tmp_path / path))
+
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    return copy
+
+
+@pytest.mark.parametrize("path", READERS, ids=str)
+def test_a_file_as_a_stage_wrote_it_is_read(path, copy_one):
+    READERS[path](copy_one(path))
+
+
+@pytest.mark.parametrize(("path", "corrupt", "reason"), [*cases()])
+def test_a_corrupted_file_is_named_with_what_to_run(path, corrupt, reason, copy_one):
+    file = copy_one(path)
+    if corrupt is None:
+        file.unlink()
     else:
-        (root / path).write_bytes(spoil((root / path).read_bytes()))
+        file.write_bytes(corrupt(file.read_bytes()))
+
     with pytest.raises(UserError) as caught:
-        READERS[path](root / path)
+        READERS[path](file)
+
     message = str(caught.value)
     assert message.startswith(f"cannot use {path}: ")
-    assert message.endswith(". Run make, which makes it anew.")
+    assert message.endswith(". Run make, which writes it again.")
     assert reason is None or reason in message
     assert len(message) < 250 and "\n" not in message
 
 
-SHOWN = paths.learning([*MODELS][-1])  # the moving picture that the report shows
+def test_what_is_written_of_a_model_is_read_again(root):
+    model = read_model(root / WEIGHTS, "mlp", CLASSES)
+    assert model_content(model) == json.loads((root / WEIGHTS).read_text())
+
+
+SHOWN = paths.learning([*MODELS][-1])  # the animation that the report shows
 STAGES = {
     "train": (lambda params, root: train_model("mlp", params.train_mlp, root), [paths.DATA]),
     "evaluate": (
@@ -274,7 +302,7 @@ STAGES = {
     ),
     "report": (
         report,
-        [paths.DATA, CURVE, PAIRS, METRICS, paths.picture("mlp", "boundary"), SHOWN],
+        [paths.DATA, CURVE, CONFUSION, METRICS, paths.picture("mlp", "boundary"), SHOWN],
     ),
 }
 
@@ -283,67 +311,82 @@ STAGES = {
     ("stage", "path"), [(name, path) for name in STAGES for path in STAGES[name][1]]
 )
 def test_every_stage_checks_what_it_reads(stage, path, root):
-    params = load_params(root)
-    (root / path).write_bytes(b"spoiled")
+    run, _ = STAGES[stage]
+    (root / path).write_bytes(b"corrupted")
     with pytest.raises(UserError, match=f"^cannot use {path}: "):
-        STAGES[stage][0](params, root)
+        run(load_params(root), root)
 
 
 def test_a_folder_in_place_of_a_file(root):
     (root / paths.DATA).unlink()
     (root / paths.DATA).mkdir()
-    with pytest.raises(UserError, match="^cannot use data/spirals.csv: Is a directory"):
+    with pytest.raises(UserError, match=r"^cannot use data/spirals\.csv: Is a directory"):
         read_points(root / paths.DATA)
 
 
-def test_weights_of_another_data_set(root):
+@pytest.mark.parametrize("name", MODELS)
+def test_weights_of_another_data_set(name, root):
     """Scripts run by hand, one of them forgotten."""
     text = (root / paths.DATA).read_text()
     assert text.endswith(f",{CLASSES - 1}\n")
     (root / paths.DATA).write_text(f"{text[:-2]}{CLASSES}\n")  # one class more
-    params = load_params(root)
-    for name, model in MODELS.items():
-        last = [*model.shapes][-2]
-        told = rf"^cannot use data/{name}/weights.json: {last} must be finite numbers of shape \[., K\]"
-        with pytest.raises(UserError, match=told):
-            evaluate(name, params, root)
+    misfit = f"the weights do not fit 2 coordinates and {CLASSES + 1} classes: W "
+    with pytest.raises(UserError, match=f"^cannot use data/{name}/weights.json: {misfit}"):
+        evaluate(name, load_params(root), root)
 
 
-def told(error):
-    """What `exit_on_user_error` prints for an error, and the exit code."""
+def exit_code(error):
+    """What the program ends with for an error: a message, or a number."""
     with pytest.raises(SystemExit) as caught, exit_on_user_error():
         raise error
     return caught.value.code
 
 
-def test_errors_of_the_system_in_plain_words(root):
-    assert told(UserError("x")) == "error: x"
-    assert told(PermissionError(errno.EACCES, "Permission denied", str(root / "data"))) == (
-        "error: data: Permission denied"
+def test_a_mistake_of_the_user_s_is_a_message():
+    assert exit_code(UserError("x")) == "error: x"
+
+
+def test_an_error_of_the_system_names_the_file_in_the_checkout(root):
+    error = PermissionError(errno.EACCES, "Permission denied", str(root / "data"))
+    assert exit_code(error) == "error: data: Permission denied"
+
+
+def test_a_missing_file_is_told_with_what_to_run(root):
+    missing = str(root / "reports/a.png")
+    error = FileNotFoundError(errno.ENOENT, "No such file or directory", missing)
+    assert exit_code(error) == (
+        "error: reports/a.png: No such file or directory. Run make, which writes it again."
     )
-    assert told(
-        FileNotFoundError(errno.ENOENT, "No such file or directory", str(root / "reports/a.png"))
-    ) == ("error: reports/a.png: No such file or directory. Run make, which makes it anew.")
-    assert told(MemoryError()) == "error: not enough memory for the sizes in params.yaml"
-    assert told(KeyboardInterrupt()) == 130
+
+
+def test_too_little_memory_is_told_with_what_to_change():
+    assert exit_code(MemoryError()) == "error: not enough memory for the sizes in params.yaml"
+
+
+def test_an_interrupt_ends_with_the_code_of_shells():
+    assert exit_code(KeyboardInterrupt()) == 130
 
 
 def test_an_error_of_ours_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError), exit_on_user_error():
         raise ZeroDivisionError
+
+
+def test_an_error_of_the_system_without_a_reason_keeps_its_traceback():
     with pytest.raises(OSError, match="a picture"), exit_on_user_error():
         raise OSError("a picture that Pillow cannot read")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-def test_a_write_that_fails_leaves_the_old_file_and_names_it(tmp_path, monkeypatch):
+def test_a_write_that_fails_leaves_the_old_file_and_names_it(tmp_path):
+    def write_to_a_full_disk():
+        with files.atomic_write(tmp_path / "a.csv") as temporary:
+            temporary.symlink_to("/dev/full")
+            temporary.write_text("new")
+
     write_text(tmp_path / "a.csv", "old")
-    with (
-        pytest.raises(OSError, match="No space left") as caught,
-        files.atomic_write(tmp_path / "a.csv") as temporary,
-    ):
-        temporary.symlink_to("/dev/full")
-        temporary.write_text("new")
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_to_a_full_disk()
     assert caught.value.filename == str(tmp_path / "a.csv")
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
     assert (tmp_path / "a.csv").read_text() == "old"
@@ -363,8 +406,12 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
     }
 
 
-def test_interrupt_while_writing(tmp_path):
-    with pytest.raises(KeyboardInterrupt), files.atomic_write(tmp_path / "a.csv") as temporary:
-        temporary.write_text("half")
-        raise KeyboardInterrupt
+def test_an_interrupt_while_writing_leaves_nothing(tmp_path):
+    def write_half():
+        with files.atomic_write(tmp_path / "a.csv") as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_half()
     assert list(tmp_path.iterdir()) == []

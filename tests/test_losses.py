@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pictures import figures, movie
+from pictures import animation, figures
 
 
 def curve(loss, every=10):
@@ -59,7 +59,7 @@ def on_panel(ax):
 def test_no_curve_is_cut_or_pressed_to_the_edge(kept, training, order):
     curves = {"linear": LINEAR, "mlp": curve((TRAININGS | EXTREMES)[training])}
     figures.draw_losses(None, {name: curves[name] for name in order}, 60)
-    figures.rendered(kept[0], 60)  # warnings are errors
+    figures.render_figure(kept[0], 60)  # warnings are errors
     for name, ax in zip(order, kept[0].axes, strict=True):
         (x, y), (width, height) = on_panel(ax)[0].T, on_panel(ax)[1]
         assert np.array_equal(ax.lines[0].get_xydata(), curves[name][:, :2])
@@ -104,13 +104,15 @@ def test_the_start_drawn_larger_covers_nothing_of_the_curve(kept, at, height):
         assert ax.child_axes, "there is room"
 
 
-def test_the_moving_picture_shows_a_curve_with_a_peak(monkeypatch):
+def test_the_animation_shows_a_curve_with_a_peak(monkeypatch):
     seen = []
     monkeypatch.setattr(
-        movie, "rendered", lambda figure, dpi: seen.append(figure) or figures.rendered(figure, dpi)
+        animation,
+        "render_figure",
+        lambda figure, dpi: seen.append(figure) or figures.render_figure(figure, dpi),
     )
-    _, place = movie.curve_picture("mlp", curve(EXPLODED))
+    _, place = animation.draw_background("mlp", curve(EXPLODED))
     (ax,) = seen[0].axes
     assert ax.get_ylabel() == "loss (logarithmic scale)"
-    bottom = movie.HEIGHT - ax.bbox.y0
+    bottom = animation.HEIGHT - ax.bbox.y0
     assert bottom - place(9990)[1] > 50 and bottom - place(10)[1] < ax.bbox.height

@@ -1,4 +1,4 @@
-"""The Makefile: how the environment is built, what is said in the terminal, and where the UI is served."""
+"""The Makefile: how it builds the environment, what it prints, where it serves the UI."""
 
 import os
 import re
@@ -21,7 +21,7 @@ uvicorn==3.0 \\
     --hash=sha256:ddd
 """
 
-# Makes an environment whose pip and uv write down what they are asked for, and install nothing but their names.
+# Makes an environment whose pip and uv log what they are asked for, and install nothing.
 PYTHON = f"""#!/bin/sh
 [ "$1" = -c ] && exec {sys.executable} "$@"
 mkdir -p .venv/bin
@@ -29,10 +29,14 @@ cat > .venv/bin/python <<'end'
 #!/bin/sh
 echo "pip $*" >> log
 case "$*" in
-  *"config list") [ -z "$INDEX" ] || printf "global.extra-index-url='other'\\nglobal.index-url='%s'\\n" "$INDEX" ;;
+  *"config list")
+    [ -z "$INDEX" ] && exit
+    echo "global.extra-index-url='other'"
+    echo "global.index-url='$INDEX'" ;;
   *.venv/uv.lock)
     cp .venv/uv.lock uv.lock
-    printf '#!/bin/sh\\necho "uv $UV_INDEX_URL $*" >> log; echo noise >&2; $UV_DOES\\n' > .venv/bin/uv
+    printf '#!/bin/sh\\necho "uv $UV_INDEX_URL $*" >> log\\n' > .venv/bin/uv
+    printf 'echo noise >&2\\n$UV_DOES\\n' >> .venv/bin/uv
     chmod "$UV_MODE" .venv/bin/uv ;;
   *) $PIP_DOES ;;
 esac
@@ -61,7 +65,7 @@ def executable(path, text):
 
 @pytest.fixture
 def build(tmp_path):
-    """Builds the environment with the Python above; returns the process, and what pip and uv were asked for."""
+    """Builds the environment with the Python above; returns the process, and the log."""
 
     def run(**environment):
         (tmp_path / "requirements.lock").write_text(LOCK)
@@ -135,8 +139,21 @@ def test_uv_takes_the_index_that_pip_is_set_to_and_nobody_sees_it(
     )
 
 
+def test_an_environment_that_is_a_link_stays_as_it_is(tmp_path):
+    shared = tmp_path / "shared"
+    (shared / "bin").mkdir(parents=True)
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / ".venv").symlink_to(shared)
+    (project / "requirements.lock").write_text(LOCK)
+    done = make(project, f"PYTHON={sys.executable}", ".venv/installed")
+    assert done.returncode != 0 and "error: .venv is a link" in done.stdout
+    assert (shared / "bin").exists()
+
+
 def test_an_old_python_gets_one_sentence(tmp_path):
-    old = f'#!/bin/sh\nexec {sys.executable} -c "import sys; sys.version_info = (3, 10, 13); exec(sys.argv[1])" "$2"\n'
+    pretend = "import sys; sys.version_info = (3, 10, 13); exec(sys.argv[1])"
+    old = f'#!/bin/sh\nexec {sys.executable} -c "{pretend}" "$2"\n'
     (tmp_path / "requirements.lock").write_text(LOCK)
     done = make(tmp_path, f"PYTHON={executable(tmp_path / 'python', old)}", ".venv/installed")
     assert done.returncode != 0
@@ -146,41 +163,71 @@ def test_an_old_python_gets_one_sentence(tmp_path):
 
 def test_help_tells_every_target_in_one_line_of_a_terminal(tmp_path):
     lines = make(tmp_path, "help").stdout.splitlines()
-    targets = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[
-        1
-    ].split()
-    assert sorted(line.split()[0] for line in lines) == sorted(targets)
-    assert {re.match(r"\S+ {2,}", line).end() for line in lines} == {14}
+    phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert sorted(line.split()[0] for line in lines) == sorted(phony[1].split())
+    assert {re.match(r"\S+ +", line).end() for line in lines} == {11}
     assert max(map(len, lines)) <= 80
 
 
-def test_results_are_a_table_for_people(tmp_path):
+def test_help_leaves_out_what_only_keeps_the_project_itself_up():
+    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True)
+    assert "test-fast" in done.stdout and "portability" not in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.fixture
+def results(tmp_path):
+    """A folder in which `make results` can run."""
     (tmp_path / "reports").mkdir()
-    rows = "| | A long title | B |\n| --- | ---: | ---: |\n| Loss | 0.5 | 1.25 |\n| Right, of 3 | 9.1% |  |\n"
-    (tmp_path / "reports/README.md").write_text(f"# Title\n\n{rows}\nMore.\n\n| not | this |\n")
-    before, *table, after, next_ = make(tmp_path, "results").stdout.splitlines()[:6]
+    (tmp_path / "tools").mkdir()
+    shutil.copy(ROOT / "tools/results.py", tmp_path / "tools")
+    script = f'#!/bin/sh\n[ "$1" = tools/verify.py ] || exec {sys.executable} "$@"\n'
+    executable(tmp_path / ".venv/bin/python", script)
+    return tmp_path
+
+
+REPORT = """
+# Title
+
+| | A long title | B |
+| --- | ---: | ---: |
+| Loss | 0.5 | 1.25 |
+| Test accuracy | 9.1% |  |
+
+More.
+
+| not | this |
+"""
+
+
+def test_results_are_a_table_for_people(results):
+    (results / "reports/README.md").write_text(REPORT)
+    before, *table, after, next_ = make(results, "results").stdout.splitlines()[:6]
     assert (before, after) == ("", "")
-    cells = [["A", "long", "title", "B"], ["Loss", "0.5", "1.25"], ["Right,", "of", "3", "9.1%"]]
+    cells = [["A", "long", "title", "B"], ["Loss", "0.5", "1.25"], ["Test", "accuracy", "9.1%"]]
     assert [row.split() for row in table] == cells
     assert table[0].index("title") + 5 == table[1].index("0.5") + 3 == table[2].index("9.1%") + 4
     assert next_.startswith("Look at")
+
+
+def test_results_that_are_missing_give_one_sentence(results):
+    done = make(results, "results")
+    assert "error: reports/README.md is missing: run make" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 HINT = "Use `dvc push` to send your updates to remote storage."
 
 
 @pytest.mark.parametrize("code", [0, 255])
-def test_make_drops_the_hint_to_push_and_nothing_else(tmp_path, code):
-    (tmp_path / ".git").mkdir()
-    (tmp_path / "requirements.lock").touch()
-    (tmp_path / "reports").mkdir()
-    (tmp_path / "reports/README.md").write_text("| | A |\n|---|---|\n| Loss | 1 |\n\n")
-    executable(tmp_path / ".venv/bin/python", "#!/bin/sh\n")
-    executable(
-        tmp_path / ".venv/bin/dvc", f"#!/bin/sh\necho 'Running'\necho '{HINT}'\nexit {code}\n"
-    )
-    (tmp_path / ".venv/installed").touch()
-    done = make(tmp_path)
+def test_make_drops_the_hint_to_push_and_nothing_else(results, code):
+    (results / ".git").mkdir()
+    (results / "requirements.lock").touch()
+    (results / "reports/README.md").write_text("| | A |\n|---|---|\n| Loss | 1 |\n\n")
+    script = f"#!/bin/sh\necho 'Running'\necho '{HINT}'\nexit {code}\n"
+    executable(results / ".venv/bin/dvc", script)
+    (results / ".venv/installed").touch()
+    done = make(results)
     assert done.stdout.splitlines()[0] == "Running"
     assert "dvc push" not in done.stdout
     assert (done.returncode == 0) == (code == 0) == ("Loss" in done.stdout)
@@ -189,7 +236,7 @@ def test_make_drops_the_hint_to_push_and_nothing_else(tmp_path, code):
 
 @pytest.fixture
 def ui(tmp_path):
-    """Runs what `make ui` runs, with the bridge and MLflow saying what they are told."""
+    """Runs what `make ui` runs, with a bridge and an MLflow that print how they were called."""
     shutil.copytree(ROOT / "src/bridge", tmp_path / "src/bridge")
     (tmp_path / "src/bridge/__main__.py").write_text(
         "import os\nprint('bridge', os.environ['MLFLOW_PORT'])\n"
@@ -214,10 +261,12 @@ def test_the_ui_says_the_port_that_it_is_served_at(ui, tmp_path):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        told, bridge, mlflow = ui(MLFLOW_PORT=str(port), MLFLOW_HOST="0.0.0.0").stdout.splitlines()
+        message, bridge, mlflow = ui(
+            MLFLOW_PORT=str(port), MLFLOW_HOST="0.0.0.0"
+        ).stdout.splitlines()
     free = int(bridge.split()[1])
     assert free > port
-    assert told == f"port {port} is taken: this is port {free}"
+    assert message == f"port {port} is taken: this is port {free}"
     assert f" --host 127.0.0.1 --port {free} " in mlflow
     assert f" --backend-store-uri sqlite:///{tmp_path}/mlflow.db " in mlflow
     assert ui(MLFLOW_PORT=str(free)).stdout.splitlines()[0] == f"bridge {free}"

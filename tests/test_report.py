@@ -9,18 +9,19 @@ import shutil
 from hashlib import md5
 from html.parser import HTMLParser
 
-import numpy as np
 import pytest
-from conftest import ROOT, set_params
+from conftest import ROOT, Checkout, set_params
 from PIL import Image
 from ruamel.yaml import YAML
+from sources import stages
 
 from generate import generate
+from pictures.figures import REPORT_FIGURES
 from pipeline import paths
 from pipeline.errors import UserError
-from pipeline.files import refuse_strays, write_csv, write_json
+from pipeline.files import model_content, write_csv, write_json
 from pipeline.params import load_params, used_params
-from report import PACKAGES, read_published, report, versions
+from report import PACKAGES, check_models, read_published, read_versions, report
 from spirals.data import NAME
 from spirals.models import MODELS
 
@@ -51,8 +52,7 @@ def root(generated, tmp_path, monkeypatch):
     shutil.copytree(generated, tmp_path, dirs_exist_ok=True)
     for name, model in MODELS.items():
         write_json(tmp_path / paths.metrics(name), {name: METRICS[name]})
-        train = getattr(load_params(ROOT), f"train_{name}")
-        weights = {key: np.ones(shape).tolist() for key, shape in model.sizes(2, 3, train).items()}
+        weights = model_content(model.initialize(2, 3, load_params(ROOT).train(name)))
         moments = [
             {"permille": at, "iteration": at, "accuracy": 0.5, "weights": weights}
             for at in (0, 1000)
@@ -70,7 +70,7 @@ def root(generated, tmp_path, monkeypatch):
     (tmp_path / paths.FIGURES).mkdir()
     for number, name in enumerate(["boundaries.png", "confusions.png", "data.png", "losses.png"]):
         Image.new("RGB", (number + 1, 1)).save(tmp_path / paths.FIGURES / name)
-    monkeypatch.setattr("report.draw", lambda *_: None)  # for this see test_figures.py
+    monkeypatch.setattr("report.draw_figures", lambda *_: None)  # for this see test_figures.py
     return tmp_path
 
 
@@ -89,12 +89,12 @@ def tables(text):
 def test_published_parameters_have_the_published_numbers_beside_them(root):
     text = reported(root)
     rows = tables(text)
-    assert row("Right, of the points trained on", "49.3%", "98.0%") in rows
-    assert row("The same, as published", "49%", "98%", other="") in rows
+    assert row("Training accuracy", "49.3%", "98.0%") in rows
+    assert row("Training accuracy as published", "49%", "98%", other="") in rows
     assert row("Loss after training", "0.786300", "0.245258") in rows
-    assert row("Right, of 3,000 fresh points", "52.9%", "98.7%") in rows
+    assert row("Test accuracy (3,000 points)", "52.9%", "98.7%") in rows
     assert "All 30 losses" in text
-    titles = {"linear": "Linear softmax classifier", "mlp": "Two-layer net"}
+    titles = {"linear": "Linear softmax classifier", "mlp": "Two-layer network"}
     for said in PUBLISHED:
         assert [
             titles[said["model"]],
@@ -112,14 +112,14 @@ def test_a_loss_that_differs_is_said(root):
     path.write_text(path.read_text().replace("0.294946", "0.294947"))
     text = reported(root)
     assert "29 of the 30 losses" in text
-    assert ["Two-layer net", "1,000", "0.294947", "0.294946", "differs"] in tables(text)
+    assert ["Two-layer network", "1,000", "0.294947", "0.294946", "differs"] in tables(text)
     assert ["", "iteration", "here", "published", ""] in tables(text)
 
 
 def test_other_parameters_have_no_published_numbers(root):
     set_params(root, {"train_mlp.hidden_units": 20})
     text = reported(root)
-    assert row("The same, as published", "49%", "") in tables(text)
+    assert row("Training accuracy as published", "49%", "") in tables(text)
     assert "All 20 losses" in text and "0.294946" not in text
     assert ["train_mlp.hidden_units", "20", "100"] in tables(text)
 
@@ -137,14 +137,14 @@ def test_other_data_have_no_published_numbers_and_are_counted(root, monkeypatch)
     write_csv(root / paths.TEST, paths.DATA_HEADER, rows)
     text = reported(root)
     assert "published" not in text and "losses printed" not in text and "own parameters" not in text
-    assert row("Right, of 1,501 fresh points", "52.9%", "98.7%") in tables(text)
+    assert row("Test accuracy (1,501 points)", "52.9%", "98.7%") in tables(text)
     published = read_published(ROOT)
     (_, *found) = next(cells for cells in tables(text) if cells[0] == f"md5.{paths.DATA}")
     assert found == [
         md5((root / paths.DATA).read_bytes()).hexdigest(),
-        published["md5"][str(paths.DATA)],
+        published.md5[str(paths.DATA)],
     ]
-    published["generate"]["gone"] = 3
+    published.sections["generate"]["gone"] = 3
     monkeypatch.setattr("report.read_published", lambda _: published)
     assert ["generate.gone", "–", "3"] in tables(reported(root))
 
@@ -161,6 +161,11 @@ def test_the_published_parameters_are_the_committed_ones(params):
         ours = getattr(params, section)
         assert {key: getattr(ours, key) for key in published[section]} == published[section]
         assert {*ours.__struct_fields__} - {*published[section]} <= {"record_every"}
+
+
+def read_repository_files(root):
+    read_versions(root)
+    read_published(root)
 
 
 @pytest.mark.parametrize(
@@ -182,12 +187,12 @@ def test_a_broken_file_of_the_repository_is_named(path, content, reason, tmp_pat
     for name in (paths.REQUIREMENTS, paths.PUBLISHED_PARAMS, paths.PUBLISHED):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
-    assert {*versions(tmp_path)} == {*PACKAGES} and read_published(tmp_path)["losses"]["mlp"][
+    assert {*read_versions(tmp_path)} == {*PACKAGES} and read_published(tmp_path).losses["mlp"][
         0
     ] == "1.098744"
     (tmp_path / path).write_bytes(content)
     with pytest.raises(UserError, match=rf"{path}: .*{reason}.*\. Restore it with git checkout\.$"):
-        versions(tmp_path), read_published(tmp_path)
+        read_repository_files(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +200,9 @@ def test_a_broken_file_of_the_repository_is_named(path, content, reason, tmp_pat
 )
 def test_a_picture_that_is_cut_off_is_not_shown(picture, root):
     (root / picture).write_bytes((root / picture).read_bytes()[:-1])
-    with pytest.raises(UserError, match=rf"{picture}: it is cut off, or is no picture\. Run make"):
+    with pytest.raises(
+        UserError, match=rf"{picture}: it is truncated, or is no picture\. Run make"
+    ):
         report(load_params(root), root)
 
 
@@ -254,8 +261,8 @@ def test_a_training_that_ended_worse_than_it_began_is_said(root):
         [(0, 1.1, 0.3), (10, 0.5, 0.6), (20, 37.5, 0.3)],
     )
     text = reported(root)
-    told = "**Two-layer net: the training ended worse than it began.** The loss was 1.1 before it and 37.5 after 20"
-    assert told in text
+    assert "**Two-layer network: the training ended worse than it began.**" in text
+    assert "The loss was 1.1 before it and 37.5 after 20 iterations" in text
     assert "Linear softmax classifier: the training" not in text
 
 
@@ -316,31 +323,79 @@ def test_a_broken_lock_is_told_plainly(text, params, tmp_path):
         used_params(params, tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("stray", "named"),
-    [
-        ("data/old/weights.json", "data/old"),  # of a model that was removed
-        ("data/mlp/notes/a.txt", "data/mlp/notes"),
-        ("data/notes.txt", "data/notes.txt"),
-        ("reports/models/old/frames/000.png", "reports/models/old"),
-        (
-            "reports/models/mlp/frames/more.png",
-            None,
-        ),  # in what a stage writes: that is for DVC to see
-        ("data/mlp/.DS_Store", None),
-        ("data/__pycache__/a.pyc", None),
-    ],
-)
-def test_what_no_stage_writes_is_refused_where_all_models_meet(stray, named, tmp_path):
-    of_models = {"train@old": "data/old/weights.json", "train@mlp": "data/mlp/weights.json"}
-    of_models |= {"plot@mlp": "reports/models/mlp/frames", "generate": "data/spirals.csv"}
-    lock = {"stages": {name: {"outs": [{"path": path}]} for name, path in of_models.items()}}
-    (tmp_path / "dvc.lock").write_text(json.dumps(lock))
-    for path in ("data/mlp/weights.json", "data/spirals.csv", "reports/models/mlp/frames/000.png"):
-        write_json(tmp_path / path, {})
-    refuse_strays(tmp_path)
-    write_json(tmp_path / stray, {})
-    if not named:
-        return refuse_strays(tmp_path)
-    with pytest.raises(UserError, match=f"^no stage writes {named}, which would change"):
-        refuse_strays(tmp_path)
+@pytest.fixture
+def pipeline(tmp_path):
+    """A dvc.yaml to change, as text."""
+    path = tmp_path / paths.PIPELINE
+    path.write_bytes((ROOT / paths.PIPELINE).read_bytes())
+    check_models(tmp_path)
+    return path
+
+
+def change(path, before, after):
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after))
+
+
+def test_a_model_that_was_taken_out_of_the_pipeline_is_not_reported(pipeline):
+    change(pipeline, "&models [linear, mlp]", "&models [linear]")
+    with pytest.raises(UserError, match=r"the model mlp is in MODELS .* does not train it"):
+        check_models(pipeline.parent)
+
+
+def test_a_model_that_is_only_in_the_pipeline_is_refused(pipeline):
+    change(pipeline, "&models [linear, mlp]", "&models [linear, mlp, deep]")
+    with pytest.raises(UserError, match=r"dvc\.yaml trains the model deep, .* not in MODELS"):
+        check_models(pipeline.parent)
+
+
+def test_a_model_whose_files_the_report_does_not_depend_on_is_refused(pipeline):
+    change(pipeline, "      - reports/models/mlp/metrics.json\n", "")
+    said = r"stage report must have reports/models/mlp/metrics\.json in its deps"
+    with pytest.raises(UserError, match=said):
+        check_models(pipeline.parent)
+
+
+@pytest.mark.parametrize("text", ["", "stages: {}", "stages: {train: 1}", "stages: [", "\0"])
+def test_a_broken_pipeline_is_said_in_one_sentence(text, tmp_path):
+    (tmp_path / paths.PIPELINE).write_text(text)
+    with pytest.raises(UserError, match=r"^cannot use .*dvc\.yaml: .*\. Restore it with git"):
+        check_models(tmp_path)
+
+
+def test_every_figure_of_the_report_is_an_output_in_the_pipeline():
+    """REPORT_FIGURES says which files the stage writes, and dvc.yaml which ones it declares."""
+    outputs = [
+        path
+        for out in stages()["report"]["outs"]
+        for path in ([out] if isinstance(out, str) else out)
+    ]
+    declared = {path for path in outputs if path.startswith(f"{paths.FIGURES}/")}
+    assert declared == {f"{paths.FIGURES}/{name}.png" for name in REPORT_FIGURES}
+
+
+@pytest.mark.slow
+def test_a_fresh_clone_can_be_checked_without_its_data(ran, tmp_path):
+    """As a CI run does: nothing has to be there but what Git has."""
+    ran.run("git", "clone", "--quiet", ran.root, tmp_path / "clone")
+    clone = Checkout(tmp_path / "clone", ran.root.with_name("site"))
+    dry = clone.run("dvc", "repro", "--allow-missing", "--dry")
+    assert "Running" not in dry.stdout
+    clone.run("dvc", "repro", "--allow-missing")
+    assert clone.run("git", "status", "--short").stdout == ""
+
+
+@pytest.mark.slow
+def test_taking_a_model_out_of_the_pipeline_runs_the_report_which_refuses(ran):
+    change(ran.root / paths.PIPELINE, "&models [linear, mlp]", "&models [linear]")
+    done = ran.run("dvc", "repro", check=False)
+    assert done.returncode != 0
+    assert "the model mlp is in MODELS" in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_a_file_that_lies_among_the_results_by_chance_changes_nothing(ran):
+    for stray in ("data/notes.txt", "data/mlp/notes.txt", "reports/models/old/metrics.json"):
+        write_json(ran.root / stray, {})
+    assert "up to date" in ran.run("dvc", "status").stdout

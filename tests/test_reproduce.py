@@ -14,8 +14,8 @@ def test_reproduce_compares_a_rebuild_with_the_committed_lock(ran):
     lock = (ran.root / "dvc.lock").read_text()
     stages = YAML(typ="safe").load(lock)["stages"]
     outputs = [out["path"] for stage in stages.values() for out in stage["outs"]]
-    made = {"data/spirals.csv", "reports/metrics.json", "mlruns/receipt.json"}
-    assert made | {f"reports/models/{name}/frames" for name in MODELS} <= set(outputs)
+    expected = {"data/spirals.csv", "reports/metrics.json", "mlruns/receipt.json"}
+    assert expected | {f"reports/models/{name}/frames" for name in MODELS} <= set(outputs)
 
     (ran.root / "src" / "train.py").write_text("an uncommitted change has no part in it")
     # A store, a cache or a place that the user has set must neither help nor be written to.
@@ -43,10 +43,8 @@ def test_reproduce_compares_a_rebuild_with_the_committed_lock(ran):
     assert [line for line in lines if line.startswith("DIFFERS")] == [
         f"DIFFERS  {path}: {md5} in dvc.lock, {committed[path]} here" for path, md5 in wrong.items()
     ]
-    assert (
-        f"2 of {len(outputs)} outputs differ, the first is data/mlp/snapshots.json (stage train@mlp)"
-        in lines[-1]
-    )
+    assert f"2 of {len(outputs)} outputs differ" in lines[-1]
+    assert "the first is data/mlp/snapshots.json (stage train@mlp)" in lines[-1]
     assert ran.run("git", "status", "--porcelain").stdout == ""
 
 

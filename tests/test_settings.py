@@ -1,6 +1,7 @@
-"""No setting of a user's reaches a byte of a stage's output, nor prints a warning: a table, run through the stages.
+"""No setting of a user's reaches a byte of a stage's output, nor prints a warning.
 
-As a control every setting is also given to the libraries themselves, where it must show.
+A table of settings is run through the stages. As a control every setting is also given to the
+libraries themselves, where it must show.
 """
 
 import ast
@@ -14,11 +15,17 @@ from itertools import zip_longest
 from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parents[1]
-SMALLEST = """generate.points_per_class=20 train_linear.iterations=20 train_mlp.iterations=20 train_mlp.hidden_units=10
-    evaluate.points_per_class=20 plot.grid=20 plot.dpi=50""".split()
+SMALLEST = [
+    "generate.points_per_class=20",
+    "train_linear.iterations=20",
+    "train_mlp.iterations=20",
+    "train_mlp.hidden_units=10",
+    "evaluate.points_per_class=20",
+    "plot.grid=20",
+    "plot.dpi=50",
+]
 
 # Prints what the libraries make of the setting by themselves.
 CONTROL = """
@@ -40,11 +47,13 @@ letters = Image.new("L", (300, 40))
 font = ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", 20)
 ImageDraw.Draw(letters).text((4, 30), "iteration 0, 98% right", 255, font, anchor="ls")
 x = np.linspace(-3.0, 3.0, 30_000).reshape(300, 100)
-for content in (drawn.getvalue(), letters.tobytes(), (x @ x[:100]).tobytes(), np.exp(x).tobytes(), np.sin(x).tobytes()):
+for content in (drawn.getvalue(), letters, x @ x[:100], np.exp(x), np.sin(x)):
+    content = content if isinstance(content, bytes) else content.tobytes()
     print(hashlib.md5(content).hexdigest())
 figure.savefig(dated := io.BytesIO(), format="svg")
 print(b"<dc:date>1970" in dated.getvalue(), Image.core.get_block_size(), matplotlib.get_backend())
-print(np.empty(9999, np.uint8).tobytes().count(90) > 9000)  # 165, inverted, is what glibc then fills memory with
+# 165, inverted, is what glibc then fills memory with.
+print(np.empty(9999, np.uint8).tobytes().count(90) > 9000)
 print(time.localtime(0).tm_hour, sys.stdout.encoding, sys.flags, oct(os.umask(0)))
 """
 
@@ -99,7 +108,7 @@ def font_list(fonts):
     )
 
 
-# What a row sets: variables, and files by path. First what changes how figures look, then all others.
+# What a row sets: variables, and files by path. First what changes how figures look.
 LOOKS = {
     "MATPLOTLIBRC, a file": ({"MATPLOTLIBRC": f"{HERE}/mine"}, {"mine": MATPLOTLIBRC}),
     "MATPLOTLIBRC, a folder": ({"MATPLOTLIBRC": HERE + "/rc"}, {"rc/matplotlibrc": MATPLOTLIBRC}),
@@ -121,7 +130,7 @@ LOOKS = {
         {"matplotlib/fontlist-v390.json": font_list({"DejaVu Sans": "fonts/ttf/cmb10.ttf"})},
     ),
     "no fonts": ({"XDG_CACHE_HOME": HERE}, {"matplotlib/fontlist-v390.json": font_list({})}),
-    "a list of fonts cut off": (
+    "a truncated list of fonts": (
         {"XDG_CACHE_HOME": HERE},
         {"matplotlib/fontlist-v390.json": '{"ttfl'},
     ),
@@ -162,7 +171,7 @@ OTHERS = {
     "umask": ({"umask": "0o077"}, {}),
 }
 SETTINGS = LOOKS | OTHERS
-ITSELF = {"a list of fonts cut off"}  # Matplotlib makes it anew: nothing to be seen
+ITSELF = {"a truncated list of fonts"}  # Matplotlib writes it again: nothing to be seen
 
 
 def run(command, home, folder, umask="0o022", **variables):
@@ -186,10 +195,9 @@ def write_files(folder, files):
 
 
 def stages(home, folder, **variables):
-    """What the stages wrote, as lines of a hash and a name (without the line of NumPy's own), or what they said."""
-    done = run(
-        ["-E", ROOT / "tools/run_stages.py", folder / "made", *SMALLEST], home, folder, **variables
-    )
+    """What the stages wrote, a line of hash and name for each file, or what they said."""
+    command = ["-E", ROOT / "maintenance/run_stages.py", folder / "made", *SMALLEST]
+    done = run(command, home, folder, **variables)
     if done.returncode or done.stderr:
         return f"exit code {done.returncode}: {done.stderr[-500:]}"
     return [line for line in done.stdout.splitlines() if not line.endswith("plain NumPy")]
@@ -200,55 +208,70 @@ def control(home, folder, **variables):
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.mark.slow
-def test_settings_change_nothing(tmp_path):
+def trial(run, home, folder, names):
+    """Run the stages, or the control, with some rows of the table at once."""
+    variables = {}
+    for name in names:
+        more, files = SETTINGS[name]
+        write_files(folder, files)
+        for key, value in more.items():
+            variables[key] = value.replace(HERE, str(folder))
+    home = variables.pop("HOME", home)
+    return run(home, folder, **variables)
+
+
+def trials(run, rows, tmp_path):
+    """Run rows of names side by side, each in a folder of its own; what they gave, by row."""
     home = tmp_path / "home"
-    home.mkdir()
-    ordinary, usual = stages(home, home), control(home, home)
-    assert len(ordinary) > 60 and usual[0] == 0 and usual[2] == ""
-
-    def trial(run, names):
-        folder = tmp_path / ", ".join(names)
-        variables = {"home": home}
-        for name in names:
-            more, files = SETTINGS[name]
-            write_files(folder, files)
-            variables |= {key: value.replace(HERE, str(folder)) for key, value in more.items()}
-        if "HOME" in variables:
-            variables["home"] = variables.pop("HOME")
-        return run(folder=folder, **variables)
-
-    # Two rows at once through the stages: neither hides the other.
-    pairs = [[name for name in names if name] for names in zip_longest(LOOKS, OTHERS)]
+    home.mkdir(exist_ok=True)
+    rows = [("",), *rows]  # first with no setting at all
+    folders = [tmp_path / f"{run.__name__} {position}" for position in range(len(rows))]
+    for folder in folders:
+        folder.mkdir()
+    names = [tuple(name for name in row if name) for row in rows]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        made = pool.map(partial(trial, stages), pairs)
-        by_itself = pool.map(partial(trial, control), [[name] for name in SETTINGS])
-        assert [
-            (names, found) for names, found in zip(pairs, made, strict=True) if found != ordinary
-        ] == []
-        reached = {name for name, found in zip(SETTINGS, by_itself, strict=True) if found != usual}
-    # The settings do reach the libraries, where nothing is done about it.
-    assert SETTINGS.keys() - reached == ITSELF
+        results = pool.map(partial(trial, run, home), folders, names)
+        return dict(zip(names, results, strict=True))
 
 
-def test_matplotlib_comes_from_one_place():
+@pytest.mark.slow
+def test_settings_change_nothing_that_the_stages_write(tmp_path):
+    # Two rows at once: neither hides the other.
+    written = trials(stages, zip_longest(LOOKS, OTHERS), tmp_path)
+    usual = written.pop(())
+    assert len(usual) > 60
+    assert {names: found for names, found in written.items() if found != usual} == {}
+
+
+@pytest.mark.slow
+def test_the_same_settings_do_reach_the_libraries(tmp_path):
+    """Where nothing is done about it; else the test above would prove nothing."""
+    printed = trials(control, [(name,) for name in SETTINGS], tmp_path)
+    usual = printed.pop(())
+    assert (usual[0], usual[2]) == (0, "")
+    unseen = {name for (name,), found in printed.items() if found == usual}
+    assert unseen == ITSELF
+
+
+def imported_packages(path):
+    """Names of the packages that a file imports, wherever in it the import stands."""
+    names = []
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            names.append(node.module or "")
+        elif isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+    return {name.partition(".")[0] for name in names}
+
+
+FOLDERS = ("src", "tools", "maintenance")
+FILES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_matplotlib_comes_from_one_place(path):
     """Else it is imported with the settings of its user."""
-    for path in [*(ROOT / "src").rglob("*.py"), *(ROOT / "tools").rglob("*.py")]:
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            names = (
-                [node.module or ""]
-                if isinstance(node, ast.ImportFrom)
-                else getattr(node, "names", [])
-            )
-            imported = {str(getattr(name, "name", name)).partition(".")[0] for name in names}
-            assert "matplotlib" not in imported or path.parent.name == "pictures", path
-
-
-def test_stages_take_no_variable_of_pythons():
-    stages = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"].values()
-    commands = [stage.get("do", stage)["cmd"] for stage in stages]
-    assert len(commands) >= 6
-    assert [command for command in commands if not command.startswith("python -E src/")] == []
+    assert "matplotlib" not in imported_packages(path) or path.parent.name == "pictures"
 
 
 def test_make_hands_on_nothing_that_a_user_has_set_for_other_programs():

@@ -1,4 +1,4 @@
-"""The sweep: real Dask workers, real DVC experiments, real faults."""
+"""The sweep: real DVC experiments in real clones, real faults, and a real Dask cluster."""
 
 import fcntl
 import os
@@ -15,16 +15,19 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
-import summary
-import warm
-import worker
 from conftest import Checkout
 from ruamel.yaml import YAML
 from runs import free_port
 
+import grid
+import guard
+import jobs
+import summary
+import warm
+import worker
+from pictures import figures
 from pipeline.errors import UserError
 from spirals.models import MODELS
-from sweep import __main__ as sweep
 
 LIMIT = 600  # seconds for anything that is waited for
 
@@ -36,7 +39,7 @@ needs_dask = pytest.mark.skipif(
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # DVC's dependencies
 class TestGrid:
     def test_is_the_product_of_the_values_and_the_seeds(self):
-        experiments, swept = sweep.expand(
+        expanded = grid.expand(
             "s", ["train_mlp.hidden_units=range(4,10,2)", "train_mlp.l2=0,1e-3"], seeds=2
         )
         expected = {
@@ -47,19 +50,18 @@ class TestGrid:
             }
             for units, l2, seed in product(["4", "6", "8"], ["0", "0.001"], ["0", "1"])
         }
-        assert experiments == expected
-        assert swept == ["train_mlp.hidden_units", "train_mlp.l2"]
+        assert expanded.experiments == expected
+        assert expanded.swept == ["train_mlp.hidden_units", "train_mlp.l2"]
 
     def test_names_tell_equal_parameters_of_two_models_apart(self):
-        experiments, _ = sweep.expand(
-            "s", ["train_mlp.l2=0,1", "train_linear.l2=0,1", "train_mlp.iterations=5"]
-        )
+        overrides = ["train_mlp.l2=0,1", "train_linear.l2=0,1", "train_mlp.iterations=5"]
+        experiments = grid.expand("s", overrides).experiments
         assert list(experiments)[1] == "s-train_mlp.l2=0-train_linear.l2=1"
         assert len(experiments) == 4
         assert all(values["train_mlp.iterations"] == "5" for values in experiments.values())
 
     @pytest.mark.parametrize(
-        "name, overrides, seeds, words",
+        ("name", "overrides", "seeds", "words"),
         [
             ("a-b", [], 0, "the name of a sweep"),
             ("s", ["train_mlp.hidden_unit=4,5"], 0, "hidden_unit"),
@@ -68,23 +70,24 @@ class TestGrid:
             ("s", ["train_mlp.l2"], 0, "neither"),
             ("s", ["other.yaml:a.b=1,2"], 0, "neither"),
             ("s", ["train_mlp.seed=1,2"], 2, "--seeds sets"),
+            ("s", [], -1, "--seeds is -1, but must be"),
         ],
     )
     def test_refuses_what_cannot_run(self, name, overrides, seeds, words):
         with pytest.raises(UserError, match=words):
-            sweep.expand(name, overrides, seeds)
+            grid.expand(name, overrides, seeds)
 
 
 @pytest.mark.parametrize(
-    "swept, shown",
+    ("swept", "shown"),
     [("generate.noise", [*MODELS]), *((f"train_{name}.l2", [name]) for name in MODELS)],
 )
 def test_the_picture_has_a_line_for_every_model_that_is_concerned(swept, shown, monkeypatch):
     table = pd.DataFrame({swept: [0.1, 0.2, 0.3]})
-    for number, name in enumerate(MODELS):
-        table[f"{name}.train_loss"] = table[f"{name}.test_accuracy"] = number + table[swept]
+    for index, name in enumerate(MODELS):
+        table[f"{name}.train_loss"] = table[f"{name}.test_accuracy"] = index + table[swept]
     drawn = []
-    monkeypatch.setattr(summary.figures, "save", lambda figure, *_: drawn.append(figure))
+    monkeypatch.setattr(figures, "save", lambda figure, *_: drawn.append(figure))
     summary.draw(None, table, [swept])
     for ax in drawn[0].axes:
         found = {line.get_linestyle(): line.get_ydata().tolist() for line in ax.lines}
@@ -93,68 +96,97 @@ def test_the_picture_has_a_line_for_every_model_that_is_concerned(swept, shown, 
         assert [text.get_text() for text in drawn[0].axes[0].get_legend().texts] == shown
 
 
-@pytest.mark.parametrize("command, code", [("true", 0), ("false", 1)])
+def test_a_swept_zero_overprints_no_tick_of_the_picture(monkeypatch):
+    values = [0, 0.0001, 0.01]
+    table = pd.DataFrame({"train_mlp.l2": values})
+    for name in MODELS:
+        table[f"{name}.train_loss"] = table[f"{name}.test_accuracy"] = [0.3, 0.2, 0.1]
+    drawn = []
+    monkeypatch.setattr(figures, "save", lambda figure, *_: drawn.append(figure))
+    summary.draw(None, table, ["train_mlp.l2"])
+    ax = drawn[0].axes[-1]
+    assert ax.get_xlabel() == "train_mlp.l2 (not to scale)"
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["0", "0.0001", "0.01"]
+    assert ax.get_xticks().tolist() == ax.lines[0].get_xdata().tolist() == [0, 1, 2]
+
+
+GUARDED = [sys.executable, guard.__file__]
+
+
+@pytest.mark.parametrize(("command", "code"), [("true", 0), ("false", 1)])
 def test_guard_hands_on_how_a_command_ended(command, code):
-    with subprocess.Popen(
-        [sys.executable, "-c", worker.GUARD, command], stdin=subprocess.PIPE
-    ) as guard:
-        assert guard.wait(timeout=60) == code
+    with subprocess.Popen([*GUARDED, command], stdin=subprocess.PIPE) as process:
+        assert process.wait(timeout=60) == code
 
 
 def test_nothing_outlives_its_worker():
-    with subprocess.Popen(
-        [sys.executable, "-c", worker.GUARD, "sleep", "60"], stdin=subprocess.PIPE
-    ) as guard:
-        guard.stdin.close()  # what the kernel does when the worker is killed
-        assert guard.wait(timeout=20) != 0, "the guard waits until the command is gone"
+    with subprocess.Popen([*GUARDED, "sleep", "60"], stdin=subprocess.PIPE) as process:
+        process.stdin.close()  # what the kernel does when the worker is killed
+        assert process.wait(timeout=20) != 0, "the guard waits until the command is gone"
 
 
-@pytest.mark.parametrize(
-    "told",
-    [
-        "[Errno 2] No such file: '/cache/runs/ab/abcd/.VqPq2tmnm.tmp'",
-        "failed to reproduce 'generate': join() argument must be str, bytes, or os.PathLike object, not 'NoneType'",
-    ],
-)
-def test_what_another_worker_broke_runs_again_as_if_nothing_had_run(told, tmp_path, monkeypatch):
+@pytest.fixture
+def hub(tmp_path):
+    """A repository with one commit, and the job of running experiments of it."""
     checkout = Checkout(tmp_path / "hub", tmp_path / "site")
+    environment = dict(checkout.environment)
+    for person in ("AUTHOR", "COMMITTER"):
+        environment |= {f"GIT_{person}_NAME": "a", f"GIT_{person}_EMAIL": "a@b"}
     for command in (
         ["init", "--quiet", "hub"],
         ["-C", "hub", "commit", "--quiet", "--allow-empty", "--message=start"],
     ):
-        identity = {
-            f"GIT_{who}_{what}": "a@b"
-            for who in ("AUTHOR", "COMMITTER")
-            for what in ("NAME", "EMAIL")
-        }
-        subprocess.run(
-            ["git", *command], cwd=tmp_path, env=checkout.environment | identity, check=True
-        )
-    rev = checkout.run("git", "rev-parse", "HEAD").stdout.strip()
-    tried = []
+        subprocess.run(["git", *command], cwd=tmp_path, env=environment, check=True)
+    commit = checkout.run("git", "rev-parse", "HEAD").stdout.strip()
+    job = worker.Job(commit, str(checkout.root), str(tmp_path / "clones"), {}, None, push=False)
+    return checkout, job
 
-    def experiment(command, clone, *_):
-        left = clone / "data/left"
-        tried.append(left.exists())
-        if len(tried) < worker.TRIES:
+
+def experiments_that_fail(monkeypatch, error, failures):
+    """Have the first experiments raise the error; return whether each found what one had left."""
+    found = []
+
+    def experiment(clone, *_):
+        left = clone.path / "data/left"
+        found.append(left.exists())
+        if len(found) <= failures:
             left.parent.mkdir()
             left.touch()
-            raise worker.Failed(told)
-        subprocess.run(
-            ["git", "update-ref", f"refs/exps/{rev[:2]}/{rev[2:]}/one", rev], cwd=clone, check=True
-        )
+            raise error
+        reference = f"{clone.job.experiments}/one"
+        clone.run("git", "update-ref", reference, clone.job.commit)
 
-    monkeypatch.setattr(worker, "_run_warm", experiment)
-    job = {
-        "rev": rev,
-        "address": str(checkout.root),
-        "folder": tmp_path / "clones",
-        "env": {},
-        "cache": None,
-        "push": False,
-    }
+    monkeypatch.setattr(worker.Clone, "dvc", experiment)
+    return found
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "[Errno 2] No such file: '/cache/runs/ab/abcd/.VqPq2tmnm.tmp'",
+        "failed to reproduce 'generate': join() argument must be str, bytes, or os.PathLike object,"
+        " not 'NoneType'",
+    ],
+)
+def test_what_another_worker_broke_runs_again_as_if_nothing_had_run(message, hub, monkeypatch):
+    checkout, job = hub
+    found = experiments_that_fail(monkeypatch, worker.Failed(message), worker.TRIES - 1)
     assert worker.run_experiment("one", {}, job) is None
-    assert tried == [False] * worker.TRIES and refs(checkout) == {"one": rev}
+    assert found == [False] * worker.TRIES and refs(checkout) == {"one": job.commit}
+
+
+def test_a_killed_experiment_runs_again_in_a_new_clone(hub, monkeypatch):
+    checkout, job = hub
+    found = experiments_that_fail(monkeypatch, worker.Killed("killed"), 2)
+    assert worker.run_experiment("one", {}, job) is None
+    assert found == [False] * 3 and refs(checkout) == {"one": job.commit}
+
+
+def test_an_experiment_that_is_killed_every_time_has_failed(hub, monkeypatch):
+    checkout, job = hub
+    found = experiments_that_fail(monkeypatch, worker.Killed("killed by signal 9"), 100)
+    assert worker.run_experiment("one", {}, job) == "killed by signal 9"
+    assert len(found) == worker.TRIES and refs(checkout) == {}
 
 
 def refs(checkout):
@@ -211,15 +243,15 @@ def processes(words):
 def running(folder):
     """A process that runs an experiment below the folder, and the parents of all that are like it.
 
-    Other tests have such processes, too: their parents are no workers of Dask.
+    Other tests have such processes, too. None if there is none.
     """
+    clones = folder / ".dvc/tmp/exps/sweep"
     parents = dict(processes("warm.py"))
     for pid, parent in parents.items():
         with suppress(psutil.Error):
-            if parent in parents and Path(psutil.Process(pid).cwd()).is_relative_to(
-                folder / ".dvc/tmp/exps/sweep"
-            ):
+            if parent in parents and Path(psutil.Process(pid).cwd()).is_relative_to(clones):
                 return pid, parents
+    return None
 
 
 def without_last_stages(checkout):
@@ -238,7 +270,6 @@ def without_last_stages(checkout):
 SWEEP = (sys.executable, "tools/sweep")
 
 
-@needs_dask
 @pytest.mark.slow
 def test_workers_and_their_number_do_not_change_a_byte(checkout, tmp_path):
     without_last_stages(checkout)
@@ -263,9 +294,8 @@ def test_workers_and_their_number_do_not_change_a_byte(checkout, tmp_path):
     assert clones == ["0", "0.lock"], "one worker has one clone"
 
 
-@needs_dask
 @pytest.mark.slow
-def test_killed_worker_interrupt_and_divergence_cost_nothing_but_themselves(checkout):
+def test_kill_interrupt_and_divergence_cost_nothing_but_themselves(checkout):
     without_last_stages(checkout)
     command = [
         *SWEEP,
@@ -280,15 +310,16 @@ def test_killed_worker_interrupt_and_divergence_cost_nothing_but_themselves(chec
         until(lambda: len(refs(checkout)) >= 1, "an experiment is finished")
         fork, parents = until(lambda: running(checkout.root), "another one runs")
         server = parents[fork]
-        os.kill(parents[server], signal.SIGKILL)  # the worker
+        os.kill(fork, signal.SIGKILL)
         until(
             lambda: {fork, server}.isdisjoint(dict(processes("warm.py"))),
-            "its command has ended too",
+            "whatever had been started for it has ended too",
         )
         until(lambda: len(refs(checkout)) >= 2, "two experiments are finished")
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=LIMIT)
     assert process.returncode == 130, output
+    assert "killed" not in output
     before = refs(checkout)
     assert 2 <= len(before) < 7
     assert not processes(str(checkout.root))
@@ -315,12 +346,15 @@ def test_killed_worker_interrupt_and_divergence_cost_nothing_but_themselves(chec
     assert dirty.returncode == 1 and "commit first" in dirty.stderr
 
 
-@needs_dask
 @pytest.mark.slow
 def test_runs_are_found_in_mlflow_by_the_name_of_the_sweep(ran):
     from mlflow import MlflowClient
 
-    ran.run(*SWEEP, "s", "-S", "train_mlp.hidden_units=4,5", "--workers", "2")
+    # Batch systems set such folders; the address of a socket has at most 107 characters.
+    temporary = ran.root.parent / ("t" * 120)
+    temporary.mkdir()
+    command = [*SWEEP, "s", "-S", "train_mlp.hidden_units=4,5", "--workers", "2"]
+    ran.run(*command, TMPDIR=str(temporary))
     client = MlflowClient(f"sqlite:///{ran.root / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("spirals")
     found = client.search_runs([experiment.experiment_id], "tags.`dvc.experiments` LIKE '%s-%'")
@@ -332,32 +366,38 @@ def test_runs_are_found_in_mlflow_by_the_name_of_the_sweep(ran):
     assert (ran.root / "reports/sweeps/s.png").stat().st_size > 10_000
 
 
-SLOW_END = "end = warm.os._exit; warm.os._exit = lambda code: (warm.time.sleep(0.2), end(code))"
+@pytest.mark.slow
+def test_a_local_sweep_listens_at_no_port_and_a_second_interrupt_ends_all_of_it(checkout):
+    without_last_stages(checkout)
+    command = [*SWEEP, "s", "-S", "train_mlp.l2=1,2,3,4", "--workers", "2"]
+    with started(checkout, *command) as process:
+        until(lambda: running(checkout.root), "an experiment runs")
+        sweep = psutil.Process(process.pid)
+        listening = []
+        for part in [sweep, *sweep.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                found = part.net_connections("tcp")
+                listening += [each for each in found if each.status == psutil.CONN_LISTEN]
+        process.send_signal(signal.SIGINT)
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == -signal.SIGINT
+        until(lambda: not processes(str(checkout.root)), "its commands have ended")
+        until(lambda: not running(checkout.root), "its experiments have ended")
+    assert listening == []
 
 
 @pytest.fixture
-def forking(tmp_path):
-    """Address of a process that forks for each script, and whose forks take a while to end."""
-    address = str(tmp_path / "warm")
-    if len(address) > 100:
-        pytest.skip("too long for the address of a socket")
-    code = f"import warm; {SLOW_END}; warm.IMPORTED = ['json']; warm.serve({address!r})"
-    environment = {**os.environ, "PYTHONPATH": str(Path(warm.__file__).parent)}
-    command = [sys.executable, "-c", code]
-    with subprocess.Popen(
-        command, env=environment, stdin=subprocess.PIPE, start_new_session=True
-    ) as server:
-        until(lambda: os.path.exists(address), "it listens")
-        yield address
-        server.stdin.close()
-        assert server.wait(timeout=20) == -signal.SIGKILL, "it ends with whoever started it"
-        assert not os.path.exists(address)
+def forking(tmp_path, monkeypatch):
+    """A process that forks for each script, in a folder for temporary files with a long path."""
+    temporary = tmp_path / ("t" * 120)
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    with warm.WarmPython(["json"]) as made:
+        yield made
 
 
-def test_a_fork_is_as_a_process_of_its_own(forking, tmp_path):
-    """Folder, environment, arguments, output, exit code; and nothing stays for the next one."""
-    script = tmp_path / "script.py"
-    script.write_text("""
+SCRIPT = """
 import json, os, sys
 print(os.getcwd(), sys.argv[1:], os.environ["NAME"], hasattr(json, "left"), __name__)
 json.left = True
@@ -372,63 +412,96 @@ match sys.argv[1]:
         1 / 0
     case "die":
         os.kill(os.getpid(), 9)
-""")
+"""
+
+
+def test_a_fork_is_as_a_process_of_its_own(forking, tmp_path):
+    """Folder, environment, arguments, output, exit code; and nothing stays for the next one."""
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
     codes = {}
     for way in ("end", "exit", "say", "raise", "die"):
-        with open(tmp_path / "output", "w+b") as output, open(tmp_path / "errors", "w+b") as errors:
-            environment = {"NAME": way, "PATH": os.defpath, **dict.fromkeys("abcd", "x" * 2**16)}
-            codes[way] = warm.call(
-                forking, [str(script), way], tmp_path, environment, output, errors
-            )
-        text, told = ((tmp_path / name).read_text() for name in ("output", "errors"))
+        environment = {"NAME": way, "PATH": os.defpath, **dict.fromkeys("abcd", "x" * 2**16)}
+        with open(tmp_path / "output", "w+") as output, open(tmp_path / "errors", "w+") as errors:
+            command = [str(script), way]
+            codes[way] = forking.run(command, tmp_path, environment, [output, errors])
+            output.seek(0)
+            errors.seek(0)
+            said, complained = output.read(), errors.read()
         if way != "die":  # what it had not yet handed on is gone, as it would be elsewhere
-            assert f"{tmp_path} ['{way}'] {way} False __main__" in text and "from a child" in text
-        assert told.startswith("to the other\n")
-        assert ("error: said" in told) == (way == "say") and ("ZeroDivisionError" in told) == (
-            way == "raise"
-        )
-    assert codes == {"end": 0, "exit": 3, "say": 1, "raise": 1, "die": 1}
+            assert f"{tmp_path} ['{way}'] {way} False __main__" in said and "from a child" in said
+        assert complained.startswith("to the other\n")
+        assert ("error: said" in complained) == (way == "say")
+        assert ("ZeroDivisionError" in complained) == (way == "raise")
+    assert codes == {"end": 0, "exit": 3, "say": 1, "raise": 1, "die": warm.KILLED}
 
 
-def test_what_a_fork_held_is_free_when_it_has_told_how_it_ended(forking, tmp_path):
-    script, held = tmp_path / "script.py", tmp_path / "lock"
-    script.write_text("")
+# Its fork takes a while to end.
+SLOW_TO_END = """
+import os, time
+end = os._exit
+os._exit = lambda code: (time.sleep(0.2), end(code))
+"""
+
+
+def test_what_a_fork_held_is_free_when_its_exit_code_is_known(forking, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SLOW_TO_END)
     for _ in range(2):
-        with open(held, "w") as lock, open(os.devnull, "w") as output:
+        with open(tmp_path / "lock", "w") as lock, open(os.devnull, "w") as output:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            assert warm.call(forking, [str(script)], tmp_path, {}, output, output, lock) == 0
+            assert forking.run([str(script)], tmp_path, {}, [output, output, lock]) == 0
 
 
-def test_a_fork_ends_with_whoever_asked_for_it(forking):
-    for part in (b"", b'[["script'):
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.connect(forking)
-            connection.sendall(part)
-            connection.shutdown(socket.SHUT_WR)
-            connection.settimeout(20)
-            assert connection.recv(16) == b""
+@pytest.mark.parametrize("part", [b"", b'[["script'])
+def test_a_fork_ends_with_whoever_asked_for_it(forking, part):
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(forking.address)
+        connection.sendall(part)
+        connection.shutdown(socket.SHUT_WR)
+        connection.settimeout(20)
+        assert connection.recv(16) == b""
 
 
-def cluster_sweep():
-    """A sweep for the workers of a scheduler, and the port that this listens at, or may."""
-    port = free_port()
-    return [
-        *SWEEP,
-        "s",
-        "-S",
-        "train_mlp.hidden_units=4,5,6,7",
-        "--scheduler",
-        f"tcp://127.0.0.1:{port}",
-    ], port
+def test_a_warm_process_ends_with_whoever_started_it(forking):
+    forking.process.stdin.close()  # what the kernel does when that process is killed
+    assert forking.process.wait(timeout=20) == -signal.SIGKILL
+    assert not forking.folder.exists()
+    with open(os.devnull, "w") as output:
+        assert forking.run(["script"], Path.cwd(), {}, [output, output]) == warm.KILLED
+
+
+def test_the_bridge_is_run_by_the_warm_process_and_all_else_by_python(forking, tmp_path):
+    bridge = tmp_path / "src/bridge"
+    bridge.mkdir(parents=True)
+    (bridge / "__main__.py").write_text("import os\nprint(os.getppid())\nraise SystemExit(3)\n")
+    environment = forking.environment({"PATH": os.environ["PATH"]})
+
+    def shell(command):
+        done = subprocess.run(
+            command, shell=True, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+        )
+        return done.returncode, done.stdout.strip()
+
+    assert shell("python -E src/bridge") == (3, str(forking.process.pid))
+    assert shell("cd src && python bridge") == (3, str(forking.process.pid))
+    own = "import os; print(os.getppid(), end=''); raise SystemExit(4)"
+    code, parent = shell(f'python -c "{own}"')
+    assert code == 4 and parent != str(forking.process.pid)
+
+
+VALUES = ("train_mlp.hidden_units", "4,5,6,7")
 
 
 @needs_dask
 @pytest.mark.slow
 def test_a_cluster_that_has_too_little_in_common_is_refused(checkout, tmp_path):
     checkout.run("git", "init", "--quiet", "--bare", str(tmp_path / "hub.git"))
-    command, _ = cluster_sweep()
+    server = f"http://127.0.0.1:{free_port()}"  # nothing listens there
+    address = f"127.0.0.1:{free_port()}"  # nor here
 
-    def refused(**environment):
+    def refused(scheme="tcp", **environment):
+        command = [*SWEEP, "s", "-S", "=".join(VALUES), "--scheduler", f"{scheme}://{address}"]
         done = checkout.run(*command, check=False, **environment)
         assert done.returncode == 1 and "Traceback" not in done.stderr
         return done.stderr
@@ -436,18 +509,62 @@ def test_a_cluster_that_has_too_little_in_common_is_refused(checkout, tmp_path):
     assert "--repo" in refused()
     checkout.run("git", "remote", "add", "origin", str(tmp_path / "hub.git"))
     assert "MLflow server" in refused()
-    server = f"http://127.0.0.1:{free_port()}"  # nothing listens there
     assert "DVC remote" in refused(MLFLOW_TRACKING_URI=server)
     checkout.run("dvc", "remote", "add", "--default", "store", str(tmp_path / "store"))
     checkout.commit("remote")
     checkout.run("git", "push", "--quiet", "origin", "main")
     assert "no scheduler answers" in refused(MLFLOW_TRACKING_URI=server)
+    assert "needs TLS certificates" in refused("tls", MLFLOW_TRACKING_URI=server)
+
+
+DASK_SETTINGS = """
+distributed:
+  comm:
+    require-encryption: true
+    tls:
+      ca-file: {folder}/dask-cert.pem
+      scheduler: {{cert: {folder}/dask-cert.pem, key: {folder}/dask-key.pem}}
+      worker: {{cert: {folder}/dask-cert.pem, key: {folder}/dask-key.pem}}
+      client: {{cert: {folder}/dask-cert.pem, key: {folder}/dask-key.pem}}
+"""
+
+
+class Cluster:
+    """A Dask cluster on this machine, with certificates as docs/cluster.md says."""
+
+    def __init__(self, checkout, folder):
+        from distributed.security import Security
+
+        certificates = Security.temporary()
+        (folder / "dask-cert.pem").write_text(certificates.tls_client_cert)
+        (folder / "dask-key.pem").write_text(certificates.tls_client_key)
+        (folder / "dask.yaml").write_text(DASK_SETTINGS.format(folder=folder))
+        self.checkout = checkout
+        self.folder = folder
+        self.environment = {"DASK_CONFIG": str(folder / "dask.yaml")}
+        self.port = free_port()
+        self.address = f"tls://127.0.0.1:{self.port}"
+
+    def scheduler(self):
+        """A scheduler, as long as the block runs."""
+        command = [sys.executable, "-m", "dask", "scheduler", "--protocol", "tls"]
+        command += ["--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard"]
+        command += ["--dashboard-address", "127.0.0.1:0"]
+        return started(self.checkout, *command, cwd=self.folder, **self.environment)
+
+    def worker(self, name):
+        """A worker in a folder of its own, as long as the block runs."""
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        command = [sys.executable, "-m", "dask", "worker", self.address, "--nthreads", "1"]
+        command += ["--no-dashboard", "--death-timeout", "60"]
+        return started(self.checkout, *command, cwd=folder, **self.environment)
 
 
 @needs_dask
 @pytest.mark.slow
 def test_a_cluster_shares_servers_only(checkout, server, tmp_path):
-    """Workers in folders of their own, with nothing but Git, a DVC remote and an MLflow server in common."""
+    """Workers in folders of their own: they share Git, a DVC remote and an MLflow server."""
     from mlflow import MlflowClient
 
     checkout.run("git", "init", "--quiet", "--bare", str(tmp_path / "hub.git"))
@@ -455,74 +572,41 @@ def test_a_cluster_shares_servers_only(checkout, server, tmp_path):
     checkout.run("dvc", "remote", "add", "--default", "store", str(tmp_path / "store"))
     checkout.commit("remote")
     checkout.run("git", "push", "--quiet", "origin", "main")
-    command, port = cluster_sweep()
-    client = MlflowClient(server[0])
-    environment = {"MLFLOW_TRACKING_URI": server[0], "MLFLOW_EXPERIMENT_NAME": "cluster"}
+    cluster = Cluster(checkout, tmp_path)
+    command = [*SWEEP, "s", "-S", "=".join(VALUES), "--scheduler", cluster.address]
+    environment = {
+        **cluster.environment,
+        "MLFLOW_TRACKING_URI": server[0],
+        "MLFLOW_EXPERIMENT_NAME": "cluster",
+    }
 
-    def worker(name):
-        folder = tmp_path / name
-        folder.mkdir(exist_ok=True)
-        dask = [
-            sys.executable,
-            "-m",
-            "dask",
-            "worker",
-            f"tcp://127.0.0.1:{port}",
-            "--nthreads",
-            "1",
-        ]
-        return started(checkout, *dask, "--no-dashboard", "--death-timeout", "60", cwd=folder)
-
-    scheduler = [
-        sys.executable,
-        "-m",
-        "dask",
-        "scheduler",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-    ]
-    with (
-        worker("one"),
-        worker("two"),
-        started(checkout, *scheduler, "--no-dashboard", cwd=tmp_path) as lost,
-    ):
+    with cluster.worker("one"), cluster.worker("two"), cluster.scheduler() as lost:
         with started(checkout, *command, **environment) as process:
             pushed = ["git", "-C", str(tmp_path / "hub.git"), "for-each-ref", "refs/exps"]
             until(lambda: checkout.run(*pushed).stdout, "an experiment is pushed")
             os.killpg(lost.pid, signal.SIGKILL)
             output, _ = process.communicate(timeout=LIMIT)
-    assert (
-        process.returncode == 1 and "the scheduler is lost" in output and "Traceback" not in output
-    )
+        assert process.returncode == 1, output
+        assert "the scheduler is lost" in output and "Traceback" not in output
     kept = refs(checkout)
     assert 1 <= len(kept) < 4
-    with (
-        worker("one"),
-        worker("two"),
-        started(checkout, *scheduler, "--no-dashboard", cwd=tmp_path),
-    ):
+    with cluster.worker("one"), cluster.worker("two"), cluster.scheduler():
         checkout.run(*command, **environment)
     assert kept.items() <= refs(checkout).items() and len(refs(checkout)) == 4
-    number = client.get_experiment_by_name("cluster").experiment_id
-    found = client.search_runs([number], "tags.`dvc.experiments` LIKE '%s-%'")
-    assert sorted(run.data.params["model"] for run in found) == sorted(
-        [*MODELS, "mlp", "mlp", "mlp"]
-    )
-    checkout.run(
-        "dvc", "exp", "apply", "s-hidden_units=5", check=False
-    )  # says that the data are not here
+    client = MlflowClient(server[0])
+    experiment = client.get_experiment_by_name("cluster")
+    found = client.search_runs([experiment.experiment_id], "tags.`dvc.experiments` LIKE '%s-%'")
+    models = sorted(run.data.params["model"] for run in found)
+    assert models == sorted([*MODELS, "mlp", "mlp", "mlp"])
+    # It says that the data are not here.
+    checkout.run("dvc", "exp", "apply", "s-hidden_units=5", check=False)
     assert "fetched" in checkout.run("dvc", "pull").stdout
 
 
-def test_a_cluster_is_told_the_server_and_no_credentials(monkeypatch):
-    told = {"MLFLOW_TRACKING_URI": "http://server:5000", "MLFLOW_EXPERIMENT_NAME": "team"}
-    for name, value in {
-        **told,
-        "MLFLOW_TRACKING_PASSWORD": "secret",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-    }.items():
+def test_a_cluster_is_sent_the_address_of_the_server_and_no_credentials(monkeypatch):
+    sent = {"MLFLOW_TRACKING_URI": "http://server:5000", "MLFLOW_EXPERIMENT_NAME": "team"}
+    secrets = {"MLFLOW_TRACKING_PASSWORD": "secret", "AWS_SECRET_ACCESS_KEY": "secret"}
+    for name, value in {**sent, **secrets}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(sweep, "_output", lambda *_: "store")
-    assert sweep.cluster_job("revision", "address")["env"] == told
+    monkeypatch.setattr(jobs, "output", lambda *_: "store")
+    assert jobs.cluster_job("commit", "address").environment == sent

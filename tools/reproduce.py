@@ -1,8 +1,8 @@
-"""Does this machine reproduce the published result? Rebuilds everything from nothing, and compares.
+"""Does this machine reproduce the published result? Run the pipeline from nothing, and compare.
 
-Clones the committed HEAD into a scratch folder, runs the whole pipeline there with an empty
-DVC cache and an MLflow store of its own, and compares every output with the committed
-dvc.lock. Exit code 1 if one differs. Nothing is left behind.
+It clones the committed HEAD into a temporary folder, runs all stages there with an empty DVC
+cache and an MLflow store of its own, and compares every output with the committed dvc.lock. The
+exit code is 1 if one differs. Nothing is left behind.
 """
 
 import os
@@ -10,15 +10,35 @@ import platform
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parents[1]
+USERS_SETTINGS = ("DVC_", "MLFLOW_", "GIT_")
 
 
-def run(*command, cwd=ROOT, env=None):
-    """Output of a command; ends the program, with what the command said, if it fails."""
+@dataclass(frozen=True)
+class Output:
+    """An output of a stage."""
+
+    md5: str
+    stage: str
+
+
+@dataclass(frozen=True)
+class Lock:
+    """What a dvc.lock says."""
+
+    outputs: dict[str, Output]  # by path, in the order of the stages
+    inputs: dict[str, Any]  # MD5 by path of what no stage wrote; parameters by file and stage
+
+
+def run(*command: str, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> str:
+    """Return the output of a command; if it fails, end the program with what it said."""
     done = subprocess.run(
         command, cwd=cwd, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
@@ -27,78 +47,96 @@ def run(*command, cwd=ROOT, env=None):
     return done.stdout.strip()
 
 
-def rebuild(clone, scratch):
-    """Runs every stage, with no setting of the user's DVC, MLflow or git."""
-    private = ("DVC_", "MLFLOW_", "GIT_")
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(private)}
+def rebuild(clone: Path, folder: Path) -> None:
+    """Run every stage, without any setting of the user's for DVC, MLflow or Git."""
+    environment = {}
+    for key, value in os.environ.items():
+        if not key.startswith(USERS_SETTINGS):
+            environment[key] = value
     for kind in ("SITE_CACHE", "GLOBAL_CONFIG", "SYSTEM_CONFIG"):
-        environment[f"DVC_{kind}_DIR"] = str(scratch / "dvc")
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # the stages' python is this one
-    run(
-        sys.executable,
-        "-m",
-        "dvc",
-        "repro",
-        "--force",
-        cwd=clone,
-        env={**environment, "PATH": path},
-    )
+        environment[f"DVC_{kind}_DIR"] = str(folder / "dvc")
+    ours = Path(sys.executable).parent  # so that the stages' python is this one
+    environment["PATH"] = f"{ours}{os.pathsep}{os.environ['PATH']}"
+    run(sys.executable, "-m", "dvc", "repro", "--force", cwd=clone, env=environment)
 
 
-def read_lock(clone):
-    """Of dvc.lock: the hashes of the outputs, in the order of the stages, and everything else that was read."""
+def read_stages(clone: Path) -> dict[str, Any]:
+    """Return what dvc.lock says of each stage, in the order of dvc.yaml."""
     yaml = YAML(typ="safe")
-    order, locked = (yaml.load(clone / name)["stages"] for name in ("dvc.yaml", "dvc.lock"))
-    stages = {
-        name: locked[name] for stage in order for name in locked if name.partition("@")[0] == stage
-    }
-    outputs = {
-        out["path"]: (out["md5"], name) for name in stages for out in stages[name].get("outs", [])
-    }
-    deps = [dep for name in stages for dep in stages[name].get("deps", [])]
-    inputs = {dep["path"]: dep["md5"] for dep in deps if dep["path"] not in outputs}
-    inputs |= {
-        f"{file} ({name})": values
-        for name in stages
-        for file, values in stages[name].get("params", {}).items()
-    }
-    return outputs, inputs
+    declared = yaml.load(clone / "dvc.yaml")["stages"]
+    locked = yaml.load(clone / "dvc.lock")["stages"]
+    stages = {}
+    for stage in declared:
+        for name in locked:
+            if name.partition("@")[0] == stage:
+                stages[name] = locked[name]
+    return stages
 
 
-def main():
-    with tempfile.TemporaryDirectory(prefix="reproduce-") as folder:
-        scratch = Path(folder)
-        clone = scratch / "clone"
-        run("git", "clone", "--quiet", str(ROOT), str(clone))
-        commit = run("git", "rev-parse", "--short", "HEAD", cwd=clone)
-        print(f"Rebuilding commit {commit} from nothing (about half a minute)", flush=True)
-        committed, inputs = read_lock(clone)
-        rebuild(clone, scratch)
-        ours, inputs_now = read_lock(clone)
+def read_lock(clone: Path) -> Lock:
+    """Read the dvc.lock of a clone."""
+    stages = read_stages(clone)
+    outputs = {}
+    inputs = {}
+    for name, stage in stages.items():
+        for output in stage.get("outs", []):
+            outputs[output["path"]] = Output(output["md5"], name)
+    for stage in stages.values():
+        for dependency in stage.get("deps", []):
+            if dependency["path"] not in outputs:
+                inputs[dependency["path"]] = dependency["md5"]
+    for name, stage in stages.items():
+        for file, values in stage.get("params", {}).items():
+            inputs[f"{file} ({name})"] = values
+    return Lock(outputs, inputs)
 
+
+def compare(committed: Lock, rebuilt: Lock) -> list[str]:
+    """Print whether each output is the same; return those that differ, with their stages."""
     differing = []
-    for path, (md5, stage) in ours.items():
-        if committed.get(path, ("no hash",))[0] == md5:
+    for path, output in rebuilt.outputs.items():
+        expected = committed.outputs.get(path)
+        md5 = expected.md5 if expected else "no hash"
+        if md5 == output.md5:
             print(f"same     {path}")
         else:
-            differing.append(f"{path} (stage {stage})")
-            print(
-                f"DIFFERS  {path}: {committed.get(path, ('no hash',))[0]} in dvc.lock, {md5} here"
-            )
+            print(f"DIFFERS  {path}: {md5} in dvc.lock, {output.md5} here")
+            differing.append(f"{path} (stage {output.stage})")
+    return differing
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="reproduce-") as name:
+        folder = Path(name)
+        clone = folder / "clone"
+        run("git", "clone", "--quiet", str(ROOT), str(clone))
+        commit = run("git", "rev-parse", "--short", "HEAD", cwd=clone)
+        print(f"Running all of commit {commit} from nothing (about half a minute)", flush=True)
+        committed = read_lock(clone)
+        rebuild(clone, folder)
+        rebuilt = read_lock(clone)
+
+    differing = compare(committed, rebuilt)
+    total = len(rebuilt.outputs)
     here = f"commit {commit}, {platform.system()} {platform.machine()}"
     if not differing:
         print(
-            f"This machine reproduces the published result: all {len(ours)} outputs are the same ({here})."
+            "This machine reproduces the published result:"
+            f" all {total} outputs are the same ({here})."
         )
         return
-    stale = [name for name, value in inputs_now.items() if inputs.get(name) != value]
-    if stale:
+    changed = []
+    for path, value in rebuilt.inputs.items():
+        if committed.inputs.get(path) != value:
+            changed.append(path)
+    if changed:
         print(
-            f"The committed dvc.lock is older than {', '.join(stale)}: run dvc repro and commit what it changes."
+            f"The committed dvc.lock is older than {', '.join(changed)}:"
+            " run dvc repro and commit what it changes."
         )
     print(
-        f"This machine does not reproduce the published result: {len(differing)} of {len(ours)} outputs differ,"
-        f" the first is {differing[0]} ({here})."
+        f"This machine does not reproduce the published result: {len(differing)} of {total}"
+        f" outputs differ, the first is {differing[0]} ({here})."
     )
     sys.exit(1)
 

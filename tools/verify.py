@@ -1,19 +1,23 @@
-"""Before `dvc repro`: checks params.yaml, and removes what DVC would stumble over or believe wrongly; it is made anew.
+"""Before `dvc repro`: check params.yaml, and remove what DVC would fail at or wrongly believe.
 
-- A file that DVC was writing when it was killed, cut off: `dvc.lock`, `.dvc/tmp/rwlock`; or the folder that it had
-  made for one in its cache of runs, and that it later cannot read empty.
-- An object of DVC's cache that is not what its name says, the MD5 of its bytes: DVC believes one that is
-  write-protected without reading it (dvc issue 5978), and hands it out even to a stage that has just
-  written the right bytes.
-- The receipt of `track`, which says that the runs are published: it must not outlive the database that holds them.
+What is removed is written again by `dvc repro`:
 
-DVC does not see to params.yaml where a section was added that no stage reads.
+- A file that DVC was writing when it was killed, now truncated: `dvc.lock`, `.dvc/tmp/rwlock`; or
+  the folder that it had made for one in its cache of runs, and that it cannot read while empty.
+- An object of DVC's cache whose bytes do not have the MD5 that it is named after. DVC believes one
+  that is write-protected without reading it (dvc issue 5978), and hands it out even to a stage
+  that has just written the right bytes.
+- The receipt of `track`, which says that the runs are published, where their database is gone.
+
+DVC does not notice a section of params.yaml that no stage reads, so all of the file is checked.
 """
 
+import getpass
 import hashlib
 import json
 import re
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,126 +31,177 @@ from scmrepo.exceptions import SCMError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from bridge.stages import RECEIPT  # noqa: E402
-from bridge.store import configured_store  # noqa: E402
-from pipeline import paths  # noqa: E402
-from pipeline.errors import UserError, exit_on_user_error  # noqa: E402
-from pipeline.params import load_params  # noqa: E402
+from bridge.stages import RECEIPT
+from bridge.store import configured_store
+from pipeline import paths
+from pipeline.errors import UserError, exit_on_user_error
+from pipeline.params import load_params
 
-LOCK_BEGINS = "schema: '2.0'\n"
+LOCK_START = "schema: '2.0'\n"
+MERGE_MARK = re.compile(r"^(<{7}|={7}|>{7})", re.MULTILINE)
+MD5 = re.compile(r"\bmd5: ([0-9a-f]{32}(?:\.dir)?)$", re.MULTILINE)
+OBJECT = re.compile(r"([0-9a-f]{30})(\.dir)?")  # file name of an object, in a folder of two digits
 
 
-def remove_cut_off(repo):
-    """Removes DVC's own files that are cut off, and the empty folders of its cache of runs.
+def check_user() -> None:
+    """Raise UserError unless the user has a name and a home folder, as DVC needs.
 
-    A dvc.lock that begins otherwise than this DVC's is another version's, and one with the
-    marks of a merge waits for its user: both stay.
+    A container that is started with a user ID of its own, as by `docker run -u 12345`, has neither.
+    """
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        raise UserError(
+            "this user has no name, which DVC needs: give it one, export USER=somebody"
+        ) from None
+    try:
+        Path.home()
+    except RuntimeError:
+        raise UserError(
+            "this user has no home folder, where DVC looks for settings: export HOME=/tmp"
+        ) from None
+
+
+def remove_truncated(repo: Repo) -> list[Path]:
+    """Remove DVC's own files that are truncated, and empty folders of its cache of runs.
+
+    A dvc.lock that starts unlike this DVC's is another version's, and one with the marks of a
+    merge waits for its user: both stay.
 
     Returns:
-        Their paths.
+        Paths of what was removed.
     """
     removed = []
     lock = Path(repo.root_dir, paths.LOCK)
-    if lock.exists() and _is_cut_off(repo, lock):
+    if lock.exists() and _is_truncated_lock(repo, lock):
         lock.unlink()
         removed.append(lock)
-    folder = Path(repo.tmp_dir)
-    if (folder / RWLOCK_FILE).exists():
-        with make_lock(
-            str(folder / RWLOCK_LOCK),
-            str(folder),
-            hardlink_lock=repo.config["core"]["hardlink_lock"],
-        ):
+    temporary = Path(repo.tmp_dir)
+    rwlock = temporary / RWLOCK_FILE
+    if rwlock.exists():
+        hardlink = repo.config["core"]["hardlink_lock"]
+        with make_lock(str(temporary / RWLOCK_LOCK), str(temporary), hardlink_lock=hardlink):
             try:
-                json.loads((folder / RWLOCK_FILE).read_text("utf-8"))
+                json.loads(rwlock.read_text("utf-8"))
             except ValueError:
-                (folder / RWLOCK_FILE).unlink()
-                removed.append(folder / RWLOCK_FILE)
-    for folder in sorted(Path(repo.cache.legacy.path, "runs").glob("??/*")):
-        with suppress(OSError):  # it has something in it
-            folder.rmdir()
-            removed.append(folder)
-    return removed
+                rwlock.unlink()
+                removed.append(rwlock)
+    runs = Path(repo.cache.legacy.path, "runs")
+    return removed + remove_empty_runs(runs, Path(repo.root_dir))
 
 
-def _is_cut_off(repo, lock):
+def _is_truncated_lock(repo: Repo, lock: Path) -> bool:
     text = lock.read_text("utf-8", errors="replace")
-    ours = LOCK_BEGINS.startswith(text) or text.startswith(LOCK_BEGINS)
-    if not ours or re.search(r"^(<{7}|={7}|>{7})", text, re.MULTILINE):
+    ours = LOCK_START.startswith(text) or text.startswith(LOCK_START)
+    if not ours or MERGE_MARK.search(text):
         return False
     try:
         Lockfile(repo, str(lock)).load()
     except (YAMLSyntaxError, YAMLValidationError):
         return True
-    return not text.endswith(
-        "\n"
-    )  # what is left may have a meaning, and DVC stumble later: half an MD5 is a number
+    # What is left may have a meaning, with which DVC fails later: half an MD5 may be a number.
+    return not text.endswith("\n")
 
 
-def objects(cache, root):
-    """Paths of the objects in a cache: of all in the checkout's own, else of those that its dvc.lock names.
+def remove_empty_runs(cache: Path, root: Path) -> list[Path]:
+    """Remove the empty folders of a cache of runs.
 
-    A cache elsewhere may be a team's, with terabytes of others.
-    """
-    if cache.is_relative_to(root):
-        return sorted(cache.glob("??/*"))
-    try:
-        names = re.findall(
-            r"\bmd5: ([0-9a-f]{32}(?:\.dir)?)$",
-            (root / paths.LOCK).read_text("utf-8"),
-            re.MULTILINE,
-        )
-    except FileNotFoundError:
-        names = []
-    for name in [name for name in names if name.endswith(".dir")]:
-        try:
-            names += [
-                entry["md5"]
-                for entry in json.loads((cache / name[:2] / name[2:]).read_text("utf-8"))
-            ]
-        except (OSError, ValueError, LookupError, TypeError):  # not there, or spoiled itself
-            continue
-    return [
-        path
-        for path in (cache / name[:2] / name[2:] for name in sorted(set(names)))
-        if path.exists()
-    ]
+    In a cache that others use, too, a new one stays: somebody may be about to write into it.
 
-
-def remove_spoiled(cache, root):
-    """Removes the objects of a cache (`.dvc/cache/files/md5`) whose bytes are not what their name says.
+    Args:
+        cache: its folder `runs`.
+        root: of the checkout.
 
     Returns:
-        Their paths.
+        Paths of what was removed.
     """
-    spoiled = []
-    for path in objects(cache, root):
-        name = re.fullmatch(r"([0-9a-f]{30})(\.dir)?", path.name)
-        if name:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(
-                    file, lambda: hashlib.md5(usedforsecurity=False)
-                ).hexdigest()
-            if digest != path.parent.name + name[1]:
-                path.unlink()
-                spoiled.append(path)
-    return spoiled
+    youngest = time.time() if is_own(cache, root) else time.time() - 60  # seconds
+    removed = []
+    for folder in sorted(cache.glob("??/*")):
+        with suppress(OSError):  # it is not empty
+            if folder.stat().st_mtime <= youngest:
+                folder.rmdir()
+                removed.append(folder)
+    return removed
 
 
-def main():
+def is_own(cache: Path, root: Path) -> bool:
+    """Whether a cache is the checkout's own; one elsewhere, or a link to it, may be a team's."""
+    return cache.resolve().is_relative_to(root.resolve())
+
+
+def objects(cache: Path, root: Path) -> list[Path]:
+    """Return paths of objects in a cache.
+
+    Args:
+        cache: its folder `files/md5`.
+        root: of the checkout.
+
+    Returns:
+        All objects of the checkout's own cache; of another one, which may hold terabytes of
+        others, those that the checkout's dvc.lock names.
+    """
+    if is_own(cache, root):
+        return sorted(cache.glob("??/*"))
+    try:
+        names = set(MD5.findall((root / paths.LOCK).read_text("utf-8")))
+    except FileNotFoundError:
+        return []
+    for name in [*names]:
+        if name.endswith(".dir"):
+            names |= _names_in_folder(cache / name[:2] / name[2:])
+    named = [cache / name[:2] / name[2:] for name in sorted(names)]
+    return [path for path in named if path.exists()]
+
+
+def _names_in_folder(listing: Path) -> set[str]:
+    """Return the names of the files in a folder, of which DVC's cache holds a listing."""
+    try:
+        return {entry["md5"] for entry in json.loads(listing.read_text("utf-8"))}
+    except (OSError, ValueError, LookupError, TypeError):  # missing, or corrupted itself
+        return set()
+
+
+def remove_corrupted(cache: Path, root: Path) -> list[Path]:
+    """Remove the objects of a cache whose bytes do not have the MD5 that they are named after.
+
+    Args:
+        cache: its folder `files/md5`.
+        root: of the checkout.
+
+    Returns:
+        Paths of what was removed.
+    """
+    corrupted = [path for path in objects(cache, root) if _is_corrupted(path)]
+    for path in corrupted:
+        path.unlink()
+    return corrupted
+
+
+def _is_corrupted(path: Path) -> bool:
+    name = OBJECT.fullmatch(path.name)
+    if not name:
+        return False
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
+    return digest.hexdigest() != path.parent.name + name[1]
+
+
+def main() -> None:
     root = paths.ROOT
     load_params(root)
     store = configured_store(root, "")
     if store.file and not store.file.exists():
         (root / RECEIPT).unlink(missing_ok=True)
+    check_user()
     try:
         with Repo(str(root)) as repo:
-            for path in remove_cut_off(repo):
-                print(
-                    f"removed {paths.shown(path)}, which was cut off: dvc repro goes on from the cache"
-                )
-            for path in remove_spoiled(Path(repo.cache.local.path), root):
-                print(f"removed {paths.shown(path)}, which was spoiled: dvc repro makes it anew")
+            for path in remove_truncated(repo):
+                shown = paths.shown(path)
+                print(f"removed {shown}, which was truncated: dvc repro goes on from the cache")
+            for path in remove_corrupted(Path(repo.cache.local.path), root):
+                shown = paths.shown(path)
+                print(f"removed {shown}, which was corrupted: dvc repro writes it again")
     except (DvcException, SCMError) as error:
         raise UserError(f"DVC: {error}") from None
 

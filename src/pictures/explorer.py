@@ -25,7 +25,7 @@ from pipeline.files import read_curve, read_points, read_snapshots
 from spirals.models import MODELS
 from spirals.training import SNAPSHOT_PERMILLES
 
-STYLE, SCRIPT = pages.text("explorer.css"), pages.text("explorer.js")
+STYLE, SCRIPT = pages.read_text("explorer.css"), pages.read_text("explorer.js")
 MOST_WEIGHTS = 900_000  # characters of all the weights on the page
 MOST_CURVE = 1000  # points of a curve
 MOST_LINES = 100  # of hidden units
@@ -53,7 +53,9 @@ def explorer(root, room):
     curves = {name: read_curve(root / paths.curve(name)) for name in MODELS}
     plain = {name: _curve(curve) for name, curve in curves.items()}
     room -= len(json.dumps([common, plain])) + len(STYLE) + len(SCRIPT)
-    room -= 8000 + len(MODELS) * len(SNAPSHOT_PERMILLES) * 130  # the HTML, and moments without their weights
+    room -= (
+        8000 + len(MODELS) * len(SNAPSHOT_PERMILLES) * 130
+    )  # the HTML, and moments without their weights
     room = max(0, min(room, MOST_WEIGHTS))
     models = {}
     for name in sorted(MODELS, key=lambda name: (root / paths.snapshots(name)).stat().st_size):
@@ -64,7 +66,7 @@ def explorer(root, room):
             room -= len(models[name]["weights"])
     left_out = [model.title for name, model in MODELS.items() if name not in models]
     models = [models[name] for name in MODELS if name in models]
-    return pages.filled(
+    return pages.render(
         "explorer.html",
         style=STYLE,
         models=models,

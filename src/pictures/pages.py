@@ -1,25 +1,33 @@
-"""The pages' templates, which lie beside this file, filled in by Jinja."""
+"""The templates of pages and reports, filled in by Jinja."""
 
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 FOLDER = Path(__file__).parent
-TEMPLATES = Environment(
-    loader=FileSystemLoader(FOLDER),
-    autoescape=select_autoescape(["html"]),
-    undefined=StrictUndefined,
-    keep_trailing_newline=True,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
 
 
-def filled(template, **parts):
-    """The template's text; in HTML the parts are escaped, but those of which it says that they are safe."""
-    return TEMPLATES.get_template(template).render(parts)
+def render(template: str, folder: Path = FOLDER, **values: Any) -> str:
+    """Return a template's text, filled in.
+
+    Args:
+        template: its file in the folder. Where it is HTML, values are escaped, but for those that
+            it marks as safe.
+        folder: where the template and those that it includes lie.
+        values: by the names that the template uses; one that is missing is an error.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(values)
 
 
-def text(name):
-    """A file that goes into a page as it is."""
+def read_text(name: str) -> str:
+    """Return the text of a file that goes into a page as it is."""
     return (FOLDER / name).read_text(encoding="utf-8")

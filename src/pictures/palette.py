@@ -1,34 +1,50 @@
-"""What every picture of the data has in common, on paper and in the browser; nothing here needs Matplotlib."""
+"""What every picture of the data has in common, on paper and in the browser.
+
+Nothing here needs Matplotlib.
+"""
 
 import numpy as np
 
-# Colours of Okabe and Ito (2008), told apart by the colour-blind; each class has a marker of its own as well.
+from portable.arithmetic import FloatArray
+
+# Colours of Okabe and Ito (2008), which the colour-blind can tell apart; each class has a marker of
+# its own as well.
 PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#666666"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
-PALE, TINT = (
-    0.12,
-    0.55,
-)  # how much of its colour a class gives to its region: near the border, and at most
-LARGEST, SMALLEST = 22, 5  # of a point, square points (1/72 inch) in a panel 4.4 inches wide
+# How much of its colour a class gives to its region: at the decision boundary, and at most.
+PALE = 0.12
+TINT = 0.55
+# Area of a point's marker, square points (1/72 inch) in a panel 4.4 inches wide.
+LARGEST = 22
+SMALLEST = 5
+DRAWN_POINTS = 3000  # as many are drawn in one figure, or a few more
 
 
-def class_colors(classes):
-    """RGB colours, array of shape [classes, 3]; beyond eight the palette begins again, lighter."""
-    rgb = np.array([[*bytes.fromhex(PALETTE[k % len(PALETTE)][1:])] for k in range(classes)]) / 255
-    lighter = (np.arange(classes) // len(PALETTE) / (1 + (classes - 1) // len(PALETTE)))[:, None]
+def class_colors(classes: int) -> FloatArray:
+    """Return the RGB colours of the classes, [classes, 3], from 0 to 1.
+
+    Beyond eight the palette begins again, lighter.
+    """
+    rows = []
+    for k in range(classes):
+        color = PALETTE[k % len(PALETTE)]
+        rows.append([int(color[start : start + 2], 16) for start in (1, 3, 5)])
+    rgb = np.array(rows) / 255
+    rounds = 1 + (classes - 1) // len(PALETTE)
+    lighter = (np.arange(classes) // len(PALETTE) / rounds)[:, None]
     return rgb + (1 - rgb) * lighter
 
 
-def limit(X):
-    """Half the width of a square around the origin that holds every point, with a margin."""
-    return 1.1 * float(np.max(np.abs(X)))
+def limit(X: FloatArray) -> float:
+    """Return half the width of a square around the origin that holds all points [N, 2]."""
+    return 1.1 * float(np.max(np.abs(X)))  # with a margin
 
 
-def thinning(count):
-    """Every which of `count` points is drawn: some 3000 in one figure."""
-    return -(-count // 3000)
+def thinning(count: int) -> int:
+    """Return which part of `count` points is drawn: one in so many."""
+    return -(-count // DRAWN_POINTS)
 
 
-def marker_size(count):
-    """Area of a point's marker, square points: smaller where many of the `count` points are drawn."""
+def marker_size(count: int) -> float:
+    """Return the area of a point's marker, square points: smaller where many points are drawn."""
     return min(LARGEST, max(SMALLEST, LARGEST * 600 * thinning(count) / count))

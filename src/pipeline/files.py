@@ -123,7 +123,7 @@ def read_lock(root: Path) -> dict[str, Any]:
 def read_csv(path: Path, header: tuple[str, ...]) -> FloatArray:
     """Return the numbers of a table that has this header, [rows, columns].
 
-    Refused are another header, other line endings than "\\n", a file that does not end with one,
+    Refused are another header, other line endings than a newline, a last line without one,
     and whatever is no finite number.
     """
     with file_errors(path):

@@ -143,9 +143,11 @@ def sum_points(a: FloatArray) -> FloatArray:
 
 
 # ln 2 in two parts: the first has 32 bits, so that its product with an exponent is exact.
-LN2 = Context(prec=60).ln(Decimal(2))
-LN2_HIGH = math.floor(LN2 * 2**32) / 2**32
-LN2_LOW = float(LN2 - Decimal(LN2_HIGH))
+# Every step in a context of its own: that of the caller may have any precision.
+DIGITS = Context(prec=60)
+LN2 = DIGITS.ln(Decimal(2))
+LN2_HIGH = math.floor(DIGITS.multiply(LN2, Decimal(2**32))) / 2**32
+LN2_LOW = float(DIGITS.subtract(LN2, Decimal.from_float(LN2_HIGH)))
 
 # 1/n! from n = 16 down to 2: for |r| <= ln(2)/2 the next term is below 2**-70.
 EXP_SERIES = [1.0 / math.factorial(n) for n in range(16, 1, -1)]
@@ -207,7 +209,7 @@ def log_rounded(x: FloatArray) -> FloatArray:
     Minus infinity for zero, NaN below it.
     """
     context = Context(prec=40, traps=[])
-    return np.array([float(context.ln(Decimal(value))) for value in x.tolist()])
+    return np.array([float(context.ln(Decimal.from_float(value))) for value in x.tolist()])
 
 
 def sin_cos_rounded(x: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -234,8 +236,8 @@ def _sin_cos(x: float) -> tuple[float, float]:
     exponent = math.frexp(x)[1]
     context = Context(prec=65 + max(0, exponent // 3))  # a third: more digits than log10(2) needs
     quarter = _half_pi(context.prec)
-    turns = context.divide(Decimal(x), quarter).to_integral_value()
-    r = context.subtract(Decimal(x), context.multiply(turns, quarter))
+    turns = context.to_integral_value(context.divide(Decimal.from_float(x), quarter))
+    r = context.subtract(Decimal.from_float(x), context.multiply(turns, quarter))
     context.prec = 50
     square = context.multiply(r, r)
     sine_sum = Decimal(0)

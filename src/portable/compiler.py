@@ -1,6 +1,7 @@
 """Numba without the user's settings of it, and with a folder of its own for what it compiled."""
 
 import hashlib
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ def cache_folder(sources: Path, cpu: str) -> str:
 
 def aligned_zeros(*shape: int) -> FloatArray:
     """Return zeros that begin at a line of the processor's cache: a vector in two lines is slow."""
-    size = int(np.prod(shape))
+    size = math.prod(shape)
     memory = np.zeros(size + 8)
     begin = -memory.ctypes.data // 8 % 8
     return memory[begin : begin + size].reshape(shape)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,19 +19,6 @@ SNAPSHOT_PERMILLES = (
     *range(100, 150, 10),
     *(150, 200, 250, 300, 400, 500, 600, 800, 1000),
 )
-
-
-class Hyperparameters(Protocol):
-    """What the training uses of a train section of params.yaml."""
-
-    @property
-    def learning_rate(self) -> float: ...
-    @property
-    def l2(self) -> float: ...
-    @property
-    def iterations(self) -> int: ...
-    @property
-    def record_every(self) -> int: ...
 
 
 class CurvePoint(NamedTuple):
@@ -53,7 +40,7 @@ class Snapshot:
 
 
 Step = tuple[int, FloatArray]  # an iteration, and the scores [N, K] before its update
-Backend = Callable[[Classifier, FloatArray, IntArray, Hyperparameters], Iterator[Step]]
+Backend = Callable[[Classifier, FloatArray, IntArray, Any], Iterator[Step]]
 
 
 class Diverged(ArithmeticError):
@@ -71,7 +58,7 @@ class Diverged(ArithmeticError):
 
 
 def gradient_descent(
-    model: Classifier, X: FloatArray, y: IntArray, params: Hyperparameters
+    model: Classifier, X: FloatArray, y: IntArray, params: Any
 ) -> Iterator[Step]:
     """Train a model in place, one update for each step that is asked for.
 
@@ -79,7 +66,7 @@ def gradient_descent(
         model: its weights are updated.
         X: points, [N, D].
         y: their classes, [N].
-        params: learning_rate, l2 and iterations are used.
+        params: the model's section of params.yaml; learning_rate, l2 and iterations are used.
 
     Yields:
         The iteration, and the scores of the weights before its update; at the end the number of
@@ -105,7 +92,7 @@ def train(
     model: Classifier,
     X: FloatArray,
     y: IntArray,
-    params: Hyperparameters,
+    params: Any,
     report: Callable[[int, float | None], None] = no_report,
     backend: Backend = gradient_descent,
 ) -> tuple[list[CurvePoint], list[Snapshot]]:

@@ -1,187 +1,278 @@
-"""The page, as HTML: of each model what differs, the accuracy that this gave, the curves, the boundaries."""
+"""The page as HTML: what differs between the settings of each model, and what came of it."""
 
 import base64
 import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache
-from html import escape
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from compare.charts import accuracy_chart, loss_chart
-from compare.settings import PALE, gather, of_data, said, short
+from compare.charts import Chart, Curve, accuracy_chart, loss_chart
+from compare.experiments import Experiment
+from compare.settings import Comparison, Setting, compare, is_of_data, short_names
+from pictures.pages import render
+from pictures.scales import format_value
 from pipeline import paths
 from spirals.models import MODELS
 
-HEAD = """<!DOCTYPE html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Experiments</title>
-<style>
-:root { color-scheme: light dark; }
-body { max-width: 84rem; margin: 0 auto; padding: 1rem; font: 1rem/1.5 system-ui, sans-serif;
-  color: light-dark(#1f2328, #e0e3e7); background: light-dark(#fff, #14171b); }
-.key { display: inline-block; width: .8em; height: .8em; margin-right: .4em; border-radius: 50%; }
-.keys > span { margin-right: 1.2rem; white-space: nowrap; }
-.charts, .sheet { display: grid; gap: 1rem; margin: 1rem 0; }
-.charts { grid-template-columns: repeat(auto-fill, minmax(min(22rem, 100%), 1fr)); }
-.sheet { grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); font-size: .85rem; line-height: 1.3; }
-svg, img { display: block; width: 100%; height: auto; }
-figure { margin: 0; max-width: 18rem; }
-img { aspect-ratio: 1; object-fit: cover; object-position: bottom; border-radius: 4px; } /* without its line of text */
-figcaption { margin-top: .3rem; }
-.table { overflow-x: auto; }
-table { border-collapse: collapse; }
-th, td { padding: .2rem .6rem; border-bottom: 1px solid #8886; text-align: right; vertical-align: top;
-  white-space: nowrap; }
-th:first-child, td:first-child, th:last-child, td:last-child { text-align: left; }
-th, td:first-child { white-space: normal; } /* or the last columns are out of sight */
-td:first-child { min-width: 10.5rem; }
-.on path, .on use { stroke: currentColor !important; stroke-width: 2.5 !important; stroke-opacity: 1 !important; }
-.on use { fill: currentColor !important; }
-tr.on, figure.on { background: #8883; }
-</style>
-<h1>Experiments</h1>
-"""
-# What is pointed at, in a chart, the pictures or the table, is brought out everywhere.
-POINT = """<script>
-for (const event of ["pointerover", "focusin"]) addEventListener(event, ({target}) => {
-  const one = target.closest("[data-of]");
-  for (const other of document.querySelectorAll("[data-of]"))
-    other.classList.toggle("on", other.dataset.of === one?.dataset.of);
-});
-</script>
-</html>
-"""
+FOLDER = Path(__file__).parent
+
+# The colours of settings, in the order of their values, from the first to the last: for a light and
+# a dark page. None of them is the colour of a class. The committed setting has the text's colour.
+LIGHT = ["#3d0f74", "#7a2a95", "#b3378a", "#d9466b", "#dd5a3c"]
+DARK = ["#a48bff", "#cb86ec", "#f083c6", "#ff8f9f", "#ffb08a"]
+OTHERS = "#84888c"  # of many settings all but the best and the committed one
+MAX_COLORS = 8
+MAX_NAMED = 4  # settings that a sentence names
 
 
-def page(experiments):
-    return HEAD + "".join(section(model, experiments) for model in MODELS) + POINT
+@dataclass(frozen=True)
+class Row:
+    """What the page shows of a setting.
+
+    Attributes:
+        setting: the setting.
+        marks: "best", "committed" or both.
+        words: marks and label, as one text.
+        accuracy: the median test accuracy, with the range.
+        loss: the median training loss.
+        values: of the parameters that differ.
+        picture: the decision boundary of the result in the middle, as an address; None where DVC's
+            cache does not have it.
+    """
+
+    setting: Setting
+    marks: list[str]
+    words: str
+    accuracy: str
+    loss: str
+    values: list[str]
+    picture: str | None
 
 
-def curves(model, settings):
-    """Pairs of a setting and a curve, [points, 3]; equal curves are there once."""
-    found = {}
-    for setting in settings:
-        for _, (one, *_) in setting.results:
-            if content := stored(
-                one, paths.curve(model), f"data/{model}_curve.csv"
-            ):  # that of an older layout
-                found.setdefault(content, setting)
-    tables = [
-        np.loadtxt(io.BytesIO(content), delimiter=",", skiprows=1, ndmin=2) for content in found
-    ]
-    return list(zip(found.values(), tables, strict=True))
+@dataclass(frozen=True)
+class Section:
+    """What the page says of a model.
+
+    Attributes:
+        name: of the model.
+        title: of the model.
+        notes: sentences above the charts.
+        names: of the parameters that differ, short.
+        charts: of accuracy and loss.
+        rows: the settings in the order of their values.
+        colors: CSS colours of the settings, by key.
+        unnamed: how many settings have the colour of the others.
+    """
+
+    name: str
+    title: str
+    notes: list[str]
+    names: list[str]
+    charts: list[Chart]
+    rows: list[Row]
+    colors: dict[str, str]
+    unnamed: int
+
+    @property
+    def ranking(self) -> list[Row]:
+        """The settings, the most accurate first."""
+        return sorted(self.rows, key=lambda row: row.setting.accuracy, reverse=True)
 
 
-def section(model, experiments):
-    """What the page says of a model, as HTML."""
-    names, settings = gather(model, experiments)
-    title = f"<h2>{escape(MODELS[model].title)}</h2>\n"
+def make_page(experiments: Sequence[Experiment], left_out: Sequence[str] = ()) -> str:
+    """Return the page.
+
+    Args:
+        experiments: all that are shown.
+        left_out: names of those that cannot be shown.
+    """
+    sections = [make_section(model, experiments) for model in MODELS]
+    return render(
+        "page.html",
+        folder=FOLDER,
+        sections=[section for section in sections if section is not None],
+        count=len(experiments),
+        left_out=left_out,
+        others_color=OTHERS,
+    )
+
+
+def make_section(model: str, experiments: Iterable[Experiment]) -> Section | None:
+    """Return what the page says of a model; None where no experiment has it."""
+    comparison = compare(model, experiments)
+    settings = comparison.settings
     if not settings:
-        return ""
-    if (
-        len(settings) == 1
-        and len(set(map("{:.1%}".format, settings[0].spread("test_accuracy")))) == 1
-    ):
-        return f"{title}<p>The same in all: {settings[0].spread('test_accuracy')[1]:.1%} of fresh points right.</p>\n"
-    charts = [accuracy_chart(settings, index, name) for index, name in enumerate(names)]
-    if losses := curves(model, settings):
-        charts.append(loss_chart(losses))
+        return None
+    title = MODELS[model].title
+    if len(settings) == 1 and _is_same_in_all(settings[0]):
+        note = f"The same in all experiments: {settings[0].accuracy:.1%} test accuracy."
+        return Section(model, title, [note], [], [], [], {}, 0)
+    charts = [accuracy_chart(comparison, index) for index in range(len(comparison.names))]
+    curves = read_curves(model, settings)
+    if curves:
+        charts.append(loss_chart(comparison, curves))
+    colors = choose_colors(settings)
+    return Section(
+        name=model,
+        title=title,
+        notes=make_notes(comparison),
+        names=short_names(comparison.names),
+        charts=charts,
+        rows=[make_row(model, setting) for setting in settings],
+        colors=colors,
+        unnamed=sum(color == OTHERS for color in colors.values()),
+    )
+
+
+def _is_same_in_all(setting: Setting) -> bool:
+    lowest, _, highest = setting.spread("test_accuracy")
+    return f"{lowest:.1%}" == f"{highest:.1%}"
+
+
+def choose_colors(settings: Sequence[Setting]) -> dict[str, str]:
+    """Return the CSS colours of settings by key; of many, most have the same."""
+    colors = {}
+    plain = [setting for setting in settings if not setting.committed]
+    for number, setting in enumerate(plain):
+        if len(plain) <= MAX_COLORS:
+            colors[setting.key] = _ramp(number / max(1, len(plain) - 1))
+        else:
+            colors[setting.key] = _ramp(0.5) if setting.best else OTHERS
+    for setting in settings:
+        if setting.committed:
+            colors[setting.key] = "currentColor"
+    return colors
+
+
+def _ramp(share: float) -> str:
+    """Return the colour at this share of the way from the first to the last one."""
+    return f"light-dark({_mix(LIGHT, share)}, {_mix(DARK, share)})"
+
+
+def _mix(anchors: Sequence[str], share: float) -> str:
+    place = share * (len(anchors) - 1)
+    before = min(int(place), len(anchors) - 2)
+    part = place - before
+    first = bytes.fromhex(anchors[before][1:])
+    second = bytes.fromhex(anchors[before + 1][1:])
+    mixed = [round(a + (b - a) * part) for a, b in zip(first, second, strict=True)]
+    return f"#{bytes(mixed).hex()}"
+
+
+def make_notes(comparison: Comparison) -> list[str]:
+    """Return the sentences above the charts of a model."""
     notes = []
-    if any(len(setting.results) > 1 for setting in settings):
+    if comparison.best is not None:
+        notes.append(_describe_best(comparison, comparison.best))
+    if any(map(is_of_data, comparison.names)):
+        notes.append("The best is the best of those with the committed data.")
+    if any(len(setting.results) > 1 for setting in comparison.settings):
         notes.append(
-            "Results that differ only in a seed or skip_draws are one point, with their range."
+            "Experiments that differ only in a seed or skip_draws are one point, with their range."
         )
-    if any(map(of_data, names)):
-        notes.append("The best is that of the settings with the committed data.")
-    return f"""{title}{"".join(f"<p>{note}</p>" for note in notes)}
-<p class=keys>{keys(settings)}</p>
-<div class=charts>{"".join(charts)}</div>
-<div class=sheet>{"".join(picture(model, setting) for setting in settings)}</div>
-<div class=table>{table(names, settings)}</div>
-"""
+    return notes
 
 
-def words(setting):
-    """The setting's key and label."""
-    marks = [
-        word for word, true in (("best", setting.best), ("committed", setting.committed)) if true
-    ]
-    parts = dict.fromkeys([*marks, *setting.label.split(", ")])
-    told = ", ".join(
-        part.replace(" ", "\u00a0") for part in parts
-    )  # no name is parted from its value
-    return f'<span class=key style="background: {setting.color}"></span>{escape(told)}'
-
-
-def keys(settings):
-    """What the colours say; the pale ones are not named."""
-    named = "".join(
-        f"<span>{words(setting)}</span> " for setting in settings if setting.color != PALE
+def _describe_best(comparison: Comparison, best: Setting) -> str:
+    """Return which setting is the best, and which ones the test set cannot tell from it."""
+    sentence = f"The highest test accuracy is {best.accuracy:.1%} ({_unbreakable(best.label)})."
+    if comparison.error is None:
+        return sentence
+    sentence += (
+        f" Measured on {comparison.test_points:,} points, a difference of up to "
+        f"{100 * comparison.error:.1g} percentage points may be chance"
     )
-    pale = sum(setting.color == PALE for setting in settings)
-    return named + (
-        f'<span><span class=key style="background: {PALE}"></span>{pale} others</span>'
-        if pale
-        else ""
+    tied = [s for s in comparison.settings if s.tied and s is not best]
+    if not tied:
+        return f"{sentence}; no other setting is that close."
+    named = [f"{_unbreakable(s.label)} ({s.accuracy:.1%})" for s in tied[:MAX_NAMED]]
+    if len(tied) > MAX_NAMED:
+        named.append(f"{len(tied) - MAX_NAMED} more")
+    return f"{sentence}, so these are no worse: {', '.join(named)}."
+
+
+def make_row(model: str, setting: Setting) -> Row:
+    """Return what the page shows of a setting."""
+    marks = []
+    if setting.best:
+        marks.append("best, within the error" if setting.tied else "best")
+    if setting.committed:
+        marks.append("committed")
+    words = list(dict.fromkeys([*marks, _unbreakable(setting.label)]))
+    lowest, median, highest = setting.spread("test_accuracy")
+    accuracy = f"{median:.1%}"
+    if lowest < highest:
+        accuracy += f" ({lowest:.1%} to {highest:.1%})"
+    return Row(
+        setting=setting,
+        marks=marks,
+        words=", ".join(words),
+        accuracy=accuracy,
+        loss=f"{setting.spread('train_loss')[1]:.4g}",
+        values=[format_value(value) for value in setting.values],
+        picture=read_picture(model, setting.middle.experiments[0]),
     )
 
 
-def picture(model, setting):
-    """The boundary of the result in the middle, after the training: the last frame of MLflow's slider, without axes."""
-    metrics, (one, *_) = setting.middle
+def _unbreakable(label: str) -> str:
+    """Return a label that is broken between its parts only, not between a name and its value."""
+    return ", ".join(part.replace(" ", "\u00a0") for part in label.split(", "))
+
+
+def read_picture(model: str, experiment: Experiment) -> str | None:
+    """Return the decision boundary after the training as an address; None if it is not there.
+
+    It is the last frame of MLflow's slider, which has no axes.
+    """
     frame = paths.frame(model, 100)
-    content = stored(one, frame, f"data/frames/{model}/{frame.name}")
-    shown = "not in DVC's cache"
-    if content:
-        shown = f'<img alt="" src="data:image/png;base64,{base64.b64encode(content).decode()}">'
-    return f"""<figure data-of={setting.key} tabindex=0>{shown}
-<figcaption>{words(setting)}<br>{metrics["test_accuracy"]:.1%} right</figcaption>
-</figure>
-"""
+    content = read_stored(experiment, frame, f"data/frames/{model}/{frame.name}")
+    if content is None:
+        return None
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
 
 
-def table(names, settings):
-    """The settings, the most accurate first."""
-    header = ["", "fresh points right", "training loss", *short(names), "experiments"]
-    rows = []
-    for setting in sorted(settings, key=lambda one: one.spread("test_accuracy")[1], reverse=True):
-        least, middle, most = setting.spread("test_accuracy")
-        spread = f" ({least:.1%} – {most:.1%})" if least < most else ""
-        loss = f"{setting.spread('train_loss')[1]:.4g}"
-        values = [escape(said(value)) for value in setting.values]
-        tried = [escape(one.name) for _, experiments in setting.results for one in experiments]
-        listed = tried[0]
-        if len(tried) > 1:
-            listed = f"<details><summary>{len(tried)}</summary>{'<br>'.join(tried)}</details>"
-        cells = [words(setting), f"{middle:.1%}{spread}", loss, *values, listed]
-        rows.append(
-            f"<tr data-of={setting.key} tabindex=0>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>\n"
-        )
-    return f"<table>\n<tr>{''.join(f'<th>{escape(cell)}</th>' for cell in header)}</tr>\n{''.join(rows)}</table>"
+def read_curves(model: str, settings: Iterable[Setting]) -> list[Curve]:
+    """Return the training curves of the settings; equal ones are there once."""
+    found: dict[bytes, list[Setting]] = {}
+    for setting in settings:
+        for result in setting.results:
+            content = read_stored(
+                result.experiments[0], paths.curve(model), f"data/{model}_curve.csv"
+            )
+            if content is not None and setting not in found.setdefault(content, []):
+                found[content].append(setting)
+    curves = []
+    for content, having in found.items():
+        points = np.loadtxt(io.BytesIO(content), delimiter=",", skiprows=1, ndmin=2)
+        curves.append(Curve(having, points))
+    return curves
 
 
 @cache
-def files(rev):
-    """What DVC and git have of a commit."""
+def _files_of(rev: str) -> Any:
+    """Return a file system of what DVC and Git have of a commit."""
     from dvc.api import DVCFileSystem
 
     return DVCFileSystem(str(paths.ROOT), rev=rev)
 
 
-def stored(experiment, *names):
-    """The bytes of an experiment's file, by the first of these paths that it has; None where it is not in the cache."""
+def read_stored(experiment: Experiment, *places: Path | str) -> bytes | None:
+    """Return an experiment's file; None where DVC's cache does not have it.
+
+    Args:
+        experiment: whose file it is.
+        places: where it may lie: the layout of today, then older ones.
+    """
     from dvc.exceptions import DvcException
     from dvc_data.index import DataIndexDirError
 
-    for name in map(str, names):
+    for place in places:
         try:
-            return files(experiment.rev).read_bytes(name)
-        except (
-            OSError,
-            DvcException,
-            DataIndexDirError,
-        ):  # of what was never fetched, or is of another layout
-            continue
+            return bytes(_files_of(experiment.rev).read_bytes(str(place)))
+        except (OSError, DvcException, DataIndexDirError):
+            continue  # it was never fetched, or has another layout
     return None

@@ -1,182 +1,251 @@
-"""Experiments, and the settings of a model that they try."""
+"""The settings of a model that experiments try, and which of them is the best."""
 
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median_low
 
-from pipeline import paths
+from compare.experiments import COMMIT, Experiment
+from pictures.scales import Value, format_value
 
-COLORS = [
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#CC79A7",
-    "#56B4E9",
-    "#D55E00",
-]  # of as many settings as can be told apart
-PALE = "#888888"  # of more settings than that, all but the best and the committed one
-DRAWN = (
-    "seed",
-    "skip_draws",
-)  # parameters that only draw other numbers: they spread the results of a setting
+# Parameters that only draw other random numbers: they spread the results of a setting.
+DRAWS = ("seed", "skip_draws")
 
 
-@dataclass
-class Experiment:
-    """An experiment or a commit, with what came of it: parameters by dotted name, metrics by model."""
+@dataclass(frozen=True)
+class Result:
+    """A distinct result of a setting, and the experiments that have it."""
 
-    name: str
-    rev: str
-    params: dict
-    metrics: dict
-    committed: bool  # whether it is the last commit
+    metrics: dict[str, float]
+    experiments: list[Experiment]
 
 
 @dataclass
 class Setting:
-    """Experiments that differ in nothing that concerns a model but the numbers drawn."""
+    """Experiments that differ in nothing that concerns a model but the random numbers.
 
-    values: tuple  # of the parameters that differ between settings; None where a commit does not have one
-    label: str  # how it differs from the committed one
-    results: list  # the distinct ones, the least accurate first: of each, its metrics, and the experiments that have it
-    committed: bool  # whether it is that of the last commit
-    best: bool = False  # whether its median accuracy is the highest of those on the same data as the committed one
-    color: str = PALE
-    key: str = ""  # by which the page knows it
+    Attributes:
+        key: by which the page knows it.
+        values: of the parameters that differ between settings.
+        label: how it differs from the committed setting.
+        results: the distinct ones, the least accurate first.
+        committed: whether it is the setting of the last commit.
+        best: whether no other on the committed data has a higher test accuracy (the median).
+        tied: whether its test accuracy is within the test set's error of the best, or it is
+            the best and another one is.
+    """
+
+    key: str
+    values: tuple[Value, ...]
+    label: str
+    results: list[Result]
+    committed: bool
+    best: bool = False
+    tied: bool = False
 
     @property
-    def marked(self):
-        return self.best or self.committed
+    def experiments(self) -> list[Experiment]:
+        """All experiments that have the setting."""
+        return [experiment for result in self.results for experiment in result.experiments]
 
     @property
-    def middle(self):
-        """The result of the median accuracy."""
+    def middle(self) -> Result:
+        """The result with the median test accuracy."""
         return self.results[(len(self.results) - 1) // 2]
 
-    def spread(self, metric):
-        """The least, the median (of two in the middle the lower) and the most of a metric."""
-        values = [metrics[metric] for metrics, _ in self.results]
+    def spread(self, metric: str) -> tuple[float, float, float]:
+        """Return the lowest, the median (of two in the middle the lower) and the highest value."""
+        values = [result.metrics[metric] for result in self.results]
         return min(values), median_low(values), max(values)
 
+    @property
+    def accuracy(self) -> float:
+        """The median test accuracy."""
+        return self.spread("test_accuracy")[1]
 
-def collect(shown):
-    """The commits and their experiments; those that failed or have not ended are left out.
 
-    Args:
-        shown: what `dvc exp show --json` prints, as Python objects.
+@dataclass(frozen=True)
+class Comparison:
+    """The settings of a model, side by side.
 
-    Returns:
-        A list of Experiment.
+    Attributes:
+        names: the parameters that differ between them.
+        settings: in the order of their values.
+        test_points: of the test set of the best; None where that is not known.
     """
-    experiments = []
-    commits = [commit for commit in shown if commit["rev"] != "workspace"]
-    for commit in commits:
-        tried = [(one["name"], one["revs"][0]) for one in commit.get("experiments") or []]
-        for name, one in [(commit["name"], commit), *tried]:
-            data = one.get("data") or {}
-            params = data.get("params", {}).get(str(paths.PARAMS), {}).get("data")
-            metrics = {}
-            for file in data.get("metrics", {}).values():
-                metrics |= file.get("data") or {}
-            if (
-                params and metrics and not one.get("error")
-            ):  # beside an error stand the metrics of the commit
-                params = {
-                    f"{section}.{key}": value
-                    for section in params
-                    for key, value in params[section].items()
-                }
-                params["commit"] = commit["name"] or commit["rev"][:7]
-                experiments.append(
-                    Experiment(
-                        name or one["rev"][:7], one["rev"], params, metrics, one is commits[0]
-                    )
-                )
-    return experiments
+
+    names: list[str]
+    settings: list[Setting]
+    test_points: int | None = None
+
+    @property
+    def best(self) -> Setting | None:
+        """The best setting; None without settings."""
+        for setting in self.settings:
+            if setting.best:
+                return setting
+        return None
+
+    @property
+    def error(self) -> float | None:
+        """The standard error of a difference of test accuracies; None where it is not known."""
+        if self.best is None or self.test_points is None:
+            return None
+        return difference_error(self.best.accuracy, self.test_points)
 
 
-def gather(model, experiments):
-    """The settings of a model that the experiments try, in the order of their values.
-
-    Returns:
-        The names of the parameters that differ, and a list of Setting.
-    """
-    ours = [
-        one for one in experiments if model in one.metrics
-    ]  # a commit from before the model has none
-    names = differing(model, ours)
-    groups = {}
-    for one in ours:
-        results = groups.setdefault(tuple(map(one.params.get, names)), {})
-        results.setdefault(tuple(one.metrics[model].items()), []).append(one)
-    committed = next((tuple(map(one.params.get, names)) for one in ours if one.committed), None)
+def compare(model: str, experiments: Iterable[Experiment]) -> Comparison:
+    """Return the settings of a model that the experiments try."""
+    tried = [experiment for experiment in experiments if model in experiment.metrics]
+    names = differing(model, tried)
+    groups: dict[tuple[Value, ...], list[Experiment]] = {}
+    committed = None
+    for experiment in tried:
+        values = values_of(experiment, names)
+        groups.setdefault(values, []).append(experiment)
+        if experiment.committed:
+            committed = values
     settings = []
-    for values in sorted(
-        groups, key=lambda values: [(isinstance(value, str), value or 0) for value in values]
-    ):
-        results = [(dict(metrics), tried) for metrics, tried in groups[values].items()]
-        results.sort(key=lambda result: result[0]["test_accuracy"])
+    for number, values in enumerate(sorted(groups, key=_sort_key)):
         settings.append(
-            Setting(values, label(names, values, committed), results, values == committed)
+            Setting(
+                key=f"{model}-{number}",
+                values=values,
+                label=label(names, values, committed),
+                results=_distinct_results(model, groups[values]),
+                committed=values == committed,
+            )
         )
-    data = [index for index, name in enumerate(names) if of_data(name)]
-    if same := [
-        one
-        for one in settings
-        if not committed or all(one.values[at] == committed[at] for at in data)
-    ]:
-        max(
-            same, key=lambda one: (one.spread("test_accuracy")[1], -one.spread("train_loss")[1])
-        ).best = True
-    for number, setting in enumerate(settings):
-        setting.key = f"{model}-{number}"
-        if len(settings) <= len(COLORS):
-            setting.color = COLORS[number]
-        elif setting.marked:
-            setting.color = COLORS[-1] if setting.best else COLORS[0]
-    return names, settings
+    points = _mark_best(names, settings, committed)
+    return Comparison(names, settings, points)
 
 
-def differing(model, experiments):
-    """Names of the parameters that concern a model, are not only drawn by, and are not the same in all."""
-    every = dict.fromkeys(name for one in experiments for name in one.params)
-    every = [name for name in every if len({one.params.get(name) for one in experiments}) > 1]
-    names = [name for name in every if concerns(name, model)]
-    known = {tuple(map(one.params.get, names)): one.metrics[model] for one in experiments}
-    if "commit" in every and any(
-        known[tuple(map(one.params.get, names))] != one.metrics[model] for one in experiments
-    ):
-        names.append("commit")  # the same parameters had another result: the code is not the same
-    return [name for name in names if not name.endswith(DRAWN)]
+def values_of(experiment: Experiment, names: Iterable[str]) -> tuple[Value, ...]:
+    """Return an experiment's values of these parameters."""
+    return tuple(experiment.params.get(name) for name in names)
 
 
-def of_data(name):
-    """Whether accuracies with different values of a parameter are of different data."""
+def _sort_key(values: tuple[Value, ...]) -> list[tuple[int, float, str]]:
+    """Return a key by which numbers come first, then texts, then what is missing."""
+    keys: list[tuple[int, float, str]] = []
+    for value in values:
+        if value is None:
+            keys.append((2, 0.0, ""))
+        elif isinstance(value, str):
+            keys.append((1, 0.0, value))
+        else:
+            keys.append((0, value, ""))
+    return keys
+
+
+def _distinct_results(model: str, experiments: Iterable[Experiment]) -> list[Result]:
+    """Return the results of experiments, equal ones as one, the least accurate first."""
+    results: dict[tuple[tuple[str, float], ...], Result] = {}
+    for experiment in experiments:
+        metrics = experiment.metrics[model]
+        key = tuple(sorted(metrics.items()))
+        results.setdefault(key, Result(metrics, [])).experiments.append(experiment)
+    return sorted(results.values(), key=lambda result: result.metrics["test_accuracy"])
+
+
+def _mark_best(
+    names: Sequence[str], settings: list[Setting], committed: tuple[Value, ...] | None
+) -> int | None:
+    """Mark the best setting, and those within the test set's error of it.
+
+    Returns:
+        The points of the test set of the best; None where that is not known.
+    """
+    data = [index for index, name in enumerate(names) if is_of_data(name)]
+    comparable = []
+    for setting in settings:
+        if committed is None or all(setting.values[i] == committed[i] for i in data):
+            comparable.append(setting)
+    if not comparable:
+        return None
+    best = max(comparable, key=lambda setting: (setting.accuracy, -setting.spread("train_loss")[1]))
+    best.best = True
+    points = count_test_points(best.middle.experiments[0])
+    if points is None:
+        return None
+    error = difference_error(best.accuracy, points)
+    for setting in comparable:
+        if setting is not best and best.accuracy - setting.accuracy <= error:
+            setting.tied = True
+            best.tied = True
+    return points
+
+
+def count_test_points(experiment: Experiment) -> int | None:
+    """Return how many points the test set of an experiment has; None if that cannot be told."""
+    per_class = experiment.params.get("evaluate.points_per_class")
+    classes = experiment.params.get("generate.classes")
+    if not isinstance(per_class, int) or not isinstance(classes, int):
+        return None
+    return per_class * classes if per_class * classes > 0 else None
+
+
+def difference_error(accuracy: float, points: int) -> float:
+    """Return the standard error of the difference between two test accuracies near this one.
+
+    The number of points that a model has right is binomial. One right and one wrong are added to
+    them, or an accuracy of 100% would have no error.
+    """
+    right = min(max(accuracy, 0), 1) * points  # a file may say anything
+    share = (right + 1) / (points + 2)
+    return math.sqrt(2 * share * (1 - share) / points)
+
+
+def differing(model: str, experiments: Sequence[Experiment]) -> list[str]:
+    """Return the parameters that concern a model, are not only random, and differ."""
+    names = []
+    for name in dict.fromkeys(name for experiment in experiments for name in experiment.params):
+        values = {experiment.params.get(name) for experiment in experiments}
+        if len(values) > 1 and concerns(name, model):
+            names.append(name)
+    if _needs_commit(model, experiments, names):
+        names.append(COMMIT)
+    return [name for name in names if name.rpartition(".")[2] not in DRAWS]
+
+
+def _needs_commit(model: str, experiments: Iterable[Experiment], names: Sequence[str]) -> bool:
+    """Return whether the same parameters had other results: then the code is not the same."""
+    known: dict[tuple[Value, ...], Experiment] = {}
+    for experiment in experiments:
+        first = known.setdefault(values_of(experiment, names), experiment)
+        same = first.metrics[model] == experiment.metrics[model]
+        if not same and first.params.get(COMMIT) != experiment.params.get(COMMIT):
+            return True
+    return False
+
+
+def is_of_data(name: str) -> bool:
+    """Return whether accuracies with different values of a parameter are of different data."""
     return name.startswith(("generate.", "evaluate."))
 
 
-def concerns(name, model):
-    """Whether a parameter has a part in the results of a model."""
+def concerns(name: str, model: str) -> bool:
+    """Return whether a parameter has a part in the results of a model."""
     section = name.partition(".")[0]
-    return (
-        section == f"train_{model}"
-        or section not in ("plot", "commit")
-        and not section.startswith("train_")
-    )
+    if section.startswith("train_"):
+        return section == f"train_{model}"
+    return section not in ("plot", COMMIT)
 
 
-def label(names, values, committed):
-    """What differs from the committed setting, in words."""
-    usual = [object()] * len(names) if committed is None else committed
-    zipped = zip(short(names), values, usual, strict=True)
-    told = [f"{name} {said(value)}" for name, value, other in zipped if value != other]
-    return ", ".join(told) or ("the only setting" if committed is None else "committed")
+def label(
+    names: Sequence[str], values: tuple[Value, ...], committed: tuple[Value, ...] | None
+) -> str:
+    """Return in words how a setting differs from the committed one."""
+    if values == committed:
+        return "committed"
+    parts = []
+    for index, (name, value) in enumerate(zip(short_names(names), values, strict=True)):
+        if committed is None or value != committed[index]:
+            parts.append(f"{name} {format_value(value)}")
+    return ", ".join(parts) or "the only setting"
 
 
-def short(names):
-    """Names of parameters without their sections, where these are not needed."""
+def short_names(names: Sequence[str]) -> list[str]:
+    """Return names of parameters without their sections, where these are not needed."""
     keys = [name.rpartition(".")[2] for name in names]
     return [key if keys.count(key) == 1 else name for key, name in zip(keys, names, strict=True)]
-
-
-def said(value):
-    return "–" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -3,111 +3,132 @@
 import itertools
 import json
 import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from ruamel.yaml import YAML
 
-from pictures import figures
+from pictures.palette import PALETTE
+from pictures.scales import Scale, choose_scale, label_values
 from pipeline import paths
 from spirals.models import MODELS
 
-PANELS = {"train_loss": "loss", "test_accuracy": "accuracy on fresh points"}
-MOST_LINES = 8  # told apart by colour
+PANELS = {"train_loss": "loss", "test_accuracy": "test accuracy"}
+MAX_COLORS = 8  # lines that can be told apart by their colour
+Axes = Any  # of Matplotlib, which only `pictures` may import
 STYLES = ("-", "--", ":", "-.")  # of the models
 
 
-def tabulate(experiments, refs, failed):
-    """One row an experiment, in the order of the grid; empty cells where it is not finished.
+def tabulate(
+    experiments: Mapping[str, dict[str, str]],
+    references: Mapping[str, str],
+    failed: Mapping[str, str],
+) -> pd.DataFrame:
+    """Return the table of a sweep: a row for each experiment, in the order of the grid.
 
     Args:
-        experiments: see `sweep.expand`.
-        refs: by name, the Git ref of a finished experiment.
-        failed: by name, the reason.
+        experiments: by name, the values by key.
+        references: by name, the Git reference of a finished experiment.
+        failed: by name, why an experiment failed.
 
     Returns:
-        Data frame with the experiment, its values, the metrics of all models, and `failed`.
+        Columns for the experiment, its values, the metrics of all models, and the failure. Cells
+        of an experiment that is not finished are empty.
     """
+    yaml = YAML(typ="safe")
     rows = []
     for name, values in experiments.items():
-        row = {"experiment": name} | {
-            key: YAML(typ="safe").load(value) for key, value in values.items()
-        }
-        for model in MODELS if name in refs else ():
-            shown = subprocess.run(
-                ["git", "show", f"{refs[name]}:{paths.metrics(model)}"],
-                cwd=paths.ROOT,
-                capture_output=True,
-                check=True,
-            )
-            row |= {
-                f"{model}.{metric}": value
-                for metric, value in json.loads(shown.stdout)[model].items()
-            }
-        rows.append(row | {"failed": failed.get(name)})
+        row: dict[str, Any] = {"experiment": name}
+        for key, value in values.items():
+            row[key] = yaml.load(value)
+        if name in references:
+            row |= read_metrics(references[name])
+        row["failed"] = failed.get(name)
+        rows.append(row)
     table = pd.DataFrame(rows)
-    return table[[column for column in table if column != "failed"] + ["failed"]]
+    failures = table.pop("failed")
+    return table.assign(failed=failures)
 
 
-def draw(path, table, swept):
-    """Loss and accuracy against each swept parameter: the median over seeds, and all of its range.
+def read_metrics(reference: str) -> dict[str, float]:
+    """Return the metrics of all models, as MODEL.METRIC, that an experiment has in Git."""
+    metrics = {}
+    for model in MODELS:
+        command = ["git", "show", f"{reference}:{paths.metrics(model)}"]
+        shown = subprocess.run(command, cwd=paths.ROOT, capture_output=True, check=True)
+        for metric, value in json.loads(shown.stdout)[model].items():
+            metrics[f"{model}.{metric}"] = value
+    return metrics
+
+
+def draw(path: Path, table: pd.DataFrame, swept: Sequence[str]) -> None:
+    """Draw loss and accuracy against each swept parameter: the median and range over seeds.
 
     Args:
         path: of the picture.
         table: see `tabulate`.
         swept: keys of the parameters that have several values.
     """
-    shared = not all(key.startswith("train_") for key in swept)
-    models = [
-        model
-        for model in MODELS
-        if shared or any(key.startswith(f"train_{model}.") for key in swept)
-    ]
+    from pictures import figures  # imports Matplotlib: after isolate_matplotlib
+
+    points = table[[*swept]].drop_duplicates().shape[0]
     with figures.rc_context(figures.STYLE):
-        figure = figures.Figure(figsize=(figures.PANEL * len(swept), 7.2), layout="constrained")
+        size = (figures.PANEL * len(swept), 7.2)
+        figure = figures.Figure(figsize=size, layout="constrained")
         axes = figure.subplots(2, len(swept), sharex="col", sharey="row", squeeze=False)
         for column, key in enumerate(swept):
-            others = [other for other in swept if other != key]
-            groups = list(table.groupby(others)) if others else [((), table)]
-            colored = len(groups) <= MOST_LINES
-            for row, (metric, label) in enumerate(PANELS.items()):
+            scale = choose_scale(sorted(table[key].unique().tolist()))
+            for row, (metric, title) in enumerate(PANELS.items()):
                 ax = axes[row][column]
-                for line, (values, group) in enumerate(groups):
-                    color = figures.PALETTE[line] if colored else figures.PALETTE[-1]
-                    words = ", ".join(
-                        f"{o.partition('.')[2]} {v:g}" for o, v in zip(others, values, strict=True)
-                    )
-                    for model, style in zip(models, itertools.cycle(STYLES)):
-                        spread = group.groupby(key)[f"{model}.{metric}"].agg(
-                            ["min", "median", "max"]
-                        )
-                        name = " ".join(filter(None, [model if len(models) > 1 else "", words]))
-                        ax.plot(
-                            spread.index,
-                            spread["median"],
-                            style,
-                            marker="o",
-                            ms=4,
-                            color=color,
-                            label=name,
-                        )
-                        ax.fill_between(
-                            spread.index,
-                            spread["min"],
-                            spread["max"],
-                            color=color,
-                            alpha=0.2,
-                            linewidth=0,
-                        )
-                if row == 0 and colored and any(ax.get_legend_handles_labels()[1]):
-                    ax.legend()
-                ticks = sorted(table[key].unique())
-                if ticks[0] > 0 and ticks[-1] / ticks[0] >= 10:
-                    ax.set_xscale("log")
-                if len(ticks) <= MOST_LINES:
-                    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-                    ax.minorticks_off()
-                ax.set(xlabel=key if row else "", ylabel="" if column else label)
-        figure.suptitle(
-            f"Median and range over {len(table) // table[swept].drop_duplicates().shape[0]} seeds"
-        )
+                draw_panel(ax, table, swept, key, metric, scale=scale)
+                label_values(ax, scale, key if row else "")
+                ax.set_ylabel("" if column else title)
+            add_legend(axes[0][column])
+        figure.suptitle(f"Median and range over {len(table) // points} seeds")
         figures.save(figure, path, 150)
+
+
+def draw_panel(
+    ax: Axes,
+    table: pd.DataFrame,
+    swept: Sequence[str],
+    key: str,
+    metric: str,
+    *,
+    scale: Scale,
+) -> None:
+    """Draw one metric against one parameter: a line for each model and value of the others."""
+    others = [other for other in swept if other != key]
+    groups = list(table.groupby(others)) if others else [((), table)]
+    models = shown_models(swept)
+    for index, (values, group) in enumerate(groups):
+        colored = len(groups) <= MAX_COLORS
+        color = PALETTE[index] if colored else PALETTE[-1]
+        words = [f"{o.partition('.')[2]} {v:g}" for o, v in zip(others, values, strict=True)]
+        for model, style in zip(models, itertools.cycle(STYLES)):
+            spread = group.groupby(key)[f"{model}.{metric}"].agg(["min", "median", "max"])
+            names = [model] if len(models) > 1 else []
+            if words:
+                names.append(", ".join(words))
+            # Matplotlib leaves out of a legend what begins with "_".
+            label = " ".join(names) if colored else "_"
+            line = {"marker": "o", "markersize": 4, "color": color, "label": label}
+            places = [scale.position[value] for value in spread.index]
+            ax.plot(places, spread["median"], style, **line)
+            shade = {"color": color, "alpha": 0.2, "linewidth": 0}
+            ax.fill_between(places, spread["min"], spread["max"], **shade)
+
+
+def shown_models(swept: Sequence[str]) -> list[str]:
+    """Return the models that the swept parameters concern: all, if one is not a model's own."""
+    sections = {key.partition(".")[0] for key in swept}
+    own = [model for model in MODELS if f"train_{model}" in sections]
+    return own if len(own) == len(sections) else [*MODELS]
+
+
+def add_legend(ax: Axes) -> None:
+    """Add a legend if there is a line that has a name."""
+    if any(ax.get_legend_handles_labels()[1]):
+        ax.legend()

@@ -1,7 +1,7 @@
-"""What a worker of tools/sweep does: one experiment in a clone of its own.
+"""What a worker of a sweep does: one experiment, in a clone of its own.
 
-The file is sent to the workers, with warm.py, where there may be nothing of this project yet. So it
-imports the standard library only.
+This file is sent to the workers of a Dask cluster, with guard.py and warm.py. There may be
+nothing of this project there yet, so it imports nothing but the standard library.
 """
 
 import fcntl
@@ -12,155 +12,217 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from functools import cache
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
+import guard
 import warm
 
-# Ends a command with the worker that started it: the pipe closes when the worker is gone, however it died.
-GUARD = """
-import os, signal, subprocess, sys, threading
-child = subprocess.Popen(sys.argv[1:], start_new_session=True)
-def watch():
-    os.read(0, 1)
-    os.killpg(child.pid, signal.SIGKILL)
-threading.Thread(target=watch, daemon=True).start()
-sys.exit(child.wait())
-"""
-
-# What DVC says of a run that is being written into its cache: it took the file for broken, or found none in the folder.
-HALF_WAY = r"/runs/\w+/\w+/\.[\w-]+\.tmp|join\(\) argument must be .* not 'NoneType'"
+# What DVC says when another worker is just writing into the cache of runs that they share.
+HALF_WRITTEN = r"/runs/\w+/\w+/\.[\w-]+\.tmp|join\(\) argument must be .* not 'NoneType'"
 TRIES = 5  # it may happen at each stage that experiments have in common
+
+# The warm process of each clone.
+_warm: dict[Path, warm.WarmPython] = {}
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all experiments of a sweep have in common."""
+
+    commit: str  # that all of them start from
+    repository: str  # to clone from, and to push experiments to
+    folder: str  # of the clones
+    environment: dict[str, str]  # on top of the worker's own
+    cache: str | None  # folder of DVC's cache; None: each clone has its own
+    push: bool  # whether data go to DVC's remote
+
+    @property
+    def experiments(self) -> str:
+        """The Git references of the experiments, without their names."""
+        return f"refs/exps/{self.commit[:2]}/{self.commit[2:]}"
 
 
 class Failed(Exception):
     """A command failed; says why."""
 
 
-def run_experiment(name, values, job):
-    """Runs one experiment and pushes it to the repository that the clone came from.
+class Killed(Failed):
+    """A command was killed: another try may succeed."""
 
-    The first free clone of the folder is used, and used again for the next experiment. One in
-    which something was interrupted or failed is thrown away.
+
+def run_experiment(name: str, values: dict[str, str], job: Job) -> str | None:
+    """Run one experiment, and push it to the repository that the clone came from.
 
     Args:
         name: of the experiment.
         values: by key, for `dvc exp run -S`.
-        job: rev, the commit that all start from; address of the repository; folder of the
-            clones; env, more environment; cache, folder of DVC's cache, or None for the
-            clone's own; push, whether the data go to DVC's remote.
+        job: what it has in common with others.
 
     Returns:
         None, or why the experiment failed.
     """
-    folder = Path(job["folder"]).absolute()
-    folder.mkdir(parents=True, exist_ok=True)
-    number, lock = _first_free(folder)
-    clone, busy = folder / str(number), folder / f"{number}.busy"
-    ref = f"refs/exps/{job['rev'][:2]}/{job['rev'][2:]}/{name}"
-    settings = [argument for key, value in values.items() for argument in ("-S", f"{key}={value}")]
-
-    def run(*command, cwd=clone):
-        _run(command, cwd, job["env"], lock)
-
-    def dvc(*command):
-        _run_warm(["dvc", *command], clone, job["env"], lock)
-
-    with lock:
-        if busy.exists():
-            shutil.rmtree(clone, ignore_errors=True)
-        busy.touch()
-        try:
-            if not clone.exists():
-                run("git", "clone", "--quiet", job["address"], str(clone), cwd=folder)
-                if job["cache"]:
-                    (clone / ".dvc/config.local").write_text(f"[cache]\n    dir = {job['cache']}\n")
-            run("git", "fetch", "--quiet", "origin")
-            for left in reversed(range(TRIES)):
-                try:
-                    run("git", "checkout", "--quiet", "--force", "--detach", job["rev"])
-                    dvc("exp", "run", "--name", name, *settings)
-                    break
-                except Failed as error:
-                    if not left or not re.search(HALF_WAY, str(error)):
-                        raise
-                    # Another worker was writing into the cache of runs: now it has written.
-                    # Nor does DVC replace what it has not put into its cache yet.
-                    run("git", "clean", "-dfxq", "--exclude=/.dvc")
-            if job["push"]:
-                dvc("push")  # before the experiment itself: one that is there is whole
+    reason = None
+    for _ in range(TRIES):
+        with free_clone(job) as clone:
             try:
-                run("git", "push", "--quiet", "origin", ref)
+                clone.prepare()
+                clone.run_experiment(name, values)
+                clone.push(name)
+            except Killed as error:
+                reason = str(error)
+                close_warm(clone.path)
+                continue
             except Failed as error:
-                try:
-                    run(
-                        "git", "ls-remote", "--exit-code", "origin", ref
-                    )  # a worker taken for dead was first
-                except Failed:
-                    raise error from None
-            run("git", "update-ref", "-d", ref)
-        except Failed as error:
-            return str(error)
-        busy.unlink()
-        return None
+                return str(error)
+            clone.busy.unlink()
+            return None
+    return reason
 
 
-def _first_free(folder):
-    """Number of a clone that nothing runs in, and its lock."""
-    for number in itertools.count():
-        lock = open(folder / f"{number}.lock", "w")
+def close_warm(path: Path | None = None) -> None:
+    """End the warm process of a clone, with all that it has started; or those of all clones."""
+    for clone in [path] if path else list(_warm):
+        if clone in _warm:
+            _warm.pop(clone).close()
+
+
+@dataclass(frozen=True)
+class Clone:
+    """A clone of the repository that runs one experiment after another."""
+
+    path: Path
+    lock: IO[Any]  # held while it is in use, by the commands that run in it, too
+    job: Job
+
+    @property
+    def busy(self) -> Path:
+        """The mark of a clone in which something runs, was interrupted or has failed."""
+        return self.path.with_suffix(".busy")
+
+    def prepare(self) -> None:
+        """Bring the clone up to date; make it first if it is missing or cannot be used again."""
+        if self.busy.exists():
+            shutil.rmtree(self.path, ignore_errors=True)
+        self.busy.touch()
+        if not self.path.exists():
+            clone = ("git", "clone", "--quiet", self.job.repository, str(self.path))
+            self.run(*clone, folder=self.path.parent)
+            if self.job.cache:
+                config = self.path / ".dvc" / "config.local"
+                config.write_text(f"[cache]\n    dir = {self.job.cache}\n")
+        self.run("git", "fetch", "--quiet", "origin")
+
+    def run_experiment(self, name: str, values: dict[str, str]) -> None:
+        """Run the experiment, again and again while other workers disturb it."""
+        settings = []
+        for key, value in values.items():
+            settings += ["-S", f"{key}={value}"]
+        for remaining in reversed(range(TRIES)):
+            try:
+                self.run("git", "checkout", "--quiet", "--force", "--detach", self.job.commit)
+                self.dvc("exp", "run", "--name", name, *settings)
+                return
+            except Killed:
+                raise
+            except Failed as error:
+                if not remaining or not re.search(HALF_WRITTEN, str(error)):
+                    raise
+            # By now the other worker has written. DVC does not replace files that it has not
+            # put into its cache yet, so they go.
+            self.run("git", "clean", "-dfxq", "--exclude=/.dvc")
+
+    def push(self, name: str) -> None:
+        """Push the data, and then the experiment: one that is there is complete."""
+        if self.job.push:
+            self.dvc("push")
+        reference = f"{self.job.experiments}/{name}"
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return number, lock
-        except BlockingIOError:
-            lock.close()
+            self.run("git", "push", "--quiet", "origin", reference)
+        except Failed as error:
+            if not self._is_pushed(reference):
+                raise error from None
+        self.run("git", "update-ref", "-d", reference)
+
+    def _is_pushed(self, reference: str) -> bool:
+        """Whether the experiment is there: another worker, taken for dead, may have been first."""
+        try:
+            self.run("git", "ls-remote", "--exit-code", "origin", reference)
+        except Failed:
+            return False
+        return True
+
+    def run(self, *command: str, folder: Path | None = None) -> None:
+        """Run a command that ends with this process; in the clone unless a folder is given."""
+        with (
+            tempfile.TemporaryFile() as output,
+            subprocess.Popen(
+                [sys.executable, "-E", guard.__file__, *command],
+                cwd=folder or self.path,
+                env=self._environment(),
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                pass_fds=[self.lock.fileno()],
+                start_new_session=True,  # Ctrl-C is for the sweep to handle
+            ) as process,
+        ):
+            code = process.wait()
+            output.seek(0)
+            check(command, code, output.read())
+
+    def dvc(self, *arguments: str) -> None:
+        """Run a command of DVC in a fork of the warm process."""
+        if self.path not in _warm:
+            _warm[self.path] = warm.WarmPython()
+        environment = self._environment()
+        script = shutil.which("dvc", path=environment["PATH"])
+        if script is None:
+            raise Failed("DVC is not installed beside the worker's Python")
+        with tempfile.TemporaryFile() as output:
+            code = _warm[self.path].run(
+                [script, *arguments],
+                self.path,
+                _warm[self.path].environment(environment),
+                [output, output, self.lock],
+            )
+            output.seek(0)
+            check(("dvc", *arguments), code, output.read())
+
+    def _environment(self) -> dict[str, str]:
+        environment = {**os.environ, **self.job.environment}
+        ours = str(Path(sys.executable).parent)
+        environment["PATH"] = os.pathsep.join([ours, environment.get("PATH", os.defpath)])
+        environment["GIT_TERMINAL_PROMPT"] = "0"  # fail instead of waiting for a password
+        return environment
 
 
-def _run(command, cwd, more, lock):
-    """Runs a command under the guard, which holds the lock too; raises Failed."""
-    with subprocess.Popen(
-        [sys.executable, "-c", GUARD, *command],
-        cwd=cwd,
-        env=_environment(more),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        pass_fds=[lock.fileno()],
-    ) as process:
-        output = process.stdout.read()
-    _check(command, process.returncode, output)
+@contextmanager
+def free_clone(job: Job) -> Iterator[Clone]:
+    """The first clone of the folder that nobody uses; it is locked."""
+    folder = Path(job.folder).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in itertools.count():
+        path = folder / str(index)
+        with path.with_suffix(".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield Clone(path, lock, job)
+            return
 
 
-def _run_warm(command, cwd, more, lock):
-    """The same for a script of Python that is on the path, by the process that has imported much of it."""
-    env = _environment(more) | {"BRIDGE_PUBLISHER": _warm()}
-    script = shutil.which(command[0], path=env["PATH"])
-    with tempfile.TemporaryFile() as output:
-        code = warm.call(_warm(), [script, *command[1:]], cwd, env, output, output, lock)
-        output.seek(0)
-        _check(command, code, output.read())
-
-
-@cache
-def _warm():
-    """Address of a process of warm.py that ends with this one."""
-    try:
-        return warm.start()[0]
-    except ChildProcessError:
-        raise Failed("cannot start Python") from None
-
-
-def _environment(more):
-    env = os.environ | more
-    env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", os.defpath)])
-    env["GIT_TERMINAL_PROMPT"] = "0"  # fail instead of waiting for a password
-    return env
-
-
-def _check(command, code, output):
-    if code:
-        output = output.decode(errors="replace")
-        found = re.search(r"^(?:error|fatal): *(.*)", output, re.MULTILINE | re.IGNORECASE)
-        raise Failed(
-            found[1] if found else f"{' '.join(command[:3])} failed: {output.strip()[-300:]}"
-        )
+def check(command: tuple[str, ...], code: int, output: bytes) -> None:
+    """Raise Failed, with what the command said, unless its exit code is 0."""
+    if code == 0:
+        return
+    start = " ".join(command[:3])
+    if code < 0:
+        raise Killed(f"{start} was killed by signal {-code}")
+    text = output.decode(errors="replace")
+    found = re.search(r"^(?:error|fatal): *(.*)", text, re.MULTILINE | re.IGNORECASE)
+    raise Failed(found[1] if found else f"{start} failed: {text.strip()[-300:]}")

@@ -1,1 +1,0 @@
-"""Many experiments, on many workers, with Dask."""
