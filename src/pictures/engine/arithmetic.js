@@ -89,20 +89,30 @@ function sumBlock(sums, at, values, first, triples, start, terms, whole) {
   let total1 = -0;
   let total2 = -0;
   if (whole > 0) {
-    for (let j = 0; j < 8; j++) {
-      let sum0 = -0;
-      let sum1 = -0;
-      let sum2 = -0;
-      const end = first + whole;
+    const end = first + whole;
+    for (let j = 0; j < 8; j += 2) {
+      let even0 = -0;
+      let even1 = -0;
+      let even2 = -0;
+      let odd0 = -0;
+      let odd1 = -0;
+      let odd2 = -0;
       for (let m = first + j, t = start + 3 * j; m < end; m += 8, t += 24) {
-        const value = values[m];
-        sum0 += value * triples[t];
-        sum1 += value * triples[t + 1];
-        sum2 += value * triples[t + 2];
+        const even = values[m];
+        even0 += even * triples[t];
+        even1 += even * triples[t + 1];
+        even2 += even * triples[t + 2];
+        const odd = values[m + 1];
+        odd0 += odd * triples[t + 3];
+        odd1 += odd * triples[t + 4];
+        odd2 += odd * triples[t + 5];
       }
-      parts[j] = sum0;
-      parts[8 + j] = sum1;
-      parts[16 + j] = sum2;
+      parts[j] = even0;
+      parts[j + 1] = odd0;
+      parts[8 + j] = even1;
+      parts[9 + j] = odd1;
+      parts[16 + j] = even2;
+      parts[17 + j] = odd2;
     }
     total0 = sumParts(0);
     total1 = sumParts(8);
@@ -222,21 +232,24 @@ function fromFixed(x) {
   return ldexp(Number(x), -Number(BITS));
 }
 
-const LN2_FIXED = 2n * arctanh(UNIT / 3n); // ln 2 = 2 artanh 1/3
+const LN2_FIXED = 2n * inverseSeries(3n, UNIT, 1n); // ln 2 = 2 artanh 1/3
 
-// Return artanh x for a small x, both whole numbers of 1/2**BITS.
-function arctanh(x) {
-  const square = (x * x) >> BITS;
-  let term = x;
-  let sum = x;
-  for (let n = 3n; term !== 0n && term !== -1n; n += 2n) {
-    term = (term * square) >> BITS;
-    sum += term / n;
+// Return the sum of sign**i / ((2i+1) n**(2i+1)) as a whole number of 1/unit: arctan 1/n with the
+// sign -1, artanh 1/n with the sign 1.
+function inverseSeries(n, unit, sign) {
+  let total = 0n;
+  let power = unit / n;
+  for (let k = 1n; power !== 0n; k += 2n) {
+    total += power / k;
+    power = (sign * power) / (n * n);
   }
-  return sum;
+  return total;
 }
 
-// Return the natural logarithm of x, correctly rounded.
+// 1/(2n+1) from n = 27 down to 0: with |s| <= 0.1716 the next term is below 2**-140.
+const ARTANH_SERIES = Array.from({ length: 28 }, (_, i) => UNIT / BigInt(55 - 2 * i));
+
+// Return the natural logarithm of x, correctly rounded: log m = 2 artanh s, s = (m - 1)/(m + 1).
 function logRounded(x) {
   if (x === 0) return -Infinity;
   if (!(x > 0)) return NaN;
@@ -248,7 +261,11 @@ function logRounded(x) {
   }
   const m = toFixed(mantissa, BITS);
   const s = ((m - UNIT) << BITS) / (m + UNIT);
-  return fromFixed(BigInt(exponent) * LN2_FIXED + 2n * arctanh(s));
+  const square = (s * s) >> BITS;
+  let sum = 0n;
+  for (const coefficient of ARTANH_SERIES) sum = ((sum * square) >> BITS) + coefficient;
+  const artanh = (sum * s) >> BITS;
+  return fromFixed(BigInt(exponent) * LN2_FIXED + 2n * artanh);
 }
 
 const TINY_ANGLE = 1 / 134217728; // 2**-27
@@ -294,19 +311,8 @@ const halfPis = new Map();
 function halfPi(bits) {
   if (!halfPis.has(bits)) {
     const unit = 1n << (bits + 32n);
-    const quarter = 4n * arctanInverse(5n, unit) - arctanInverse(239n, unit);
+    const quarter = 4n * inverseSeries(5n, unit, -1n) - inverseSeries(239n, unit, -1n);
     halfPis.set(bits, (2n * quarter) >> 32n);
   }
   return halfPis.get(bits);
-}
-
-// Return arctan 1/n as a whole number of 1/unit, by its Taylor series.
-function arctanInverse(n, unit) {
-  let total = 0n;
-  let power = unit / n;
-  for (let k = 1n; power > 0n; k += 2n) {
-    total += (k % 4n === 1n ? 1n : -1n) * (power / k);
-    power /= n * n;
-  }
-  return total;
 }

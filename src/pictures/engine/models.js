@@ -33,7 +33,8 @@ class Classifier {
   // Take one step of gradient descent; the scores are those of the last `forward`.
   step(points, scores, params) {
     this.prepare(points.count);
-    scoreGradient(scores, points.y, this.classes, this.dscores, this.dscoreTriples);
+    scoreGradient(scores, points.y, this.classes, this.dscores);
+    packColumns(this.dscores, points.count, this.classes, this.dscoreTriples);
     this.backward(points);
     this.update(params.learning_rate, params.l2);
   }
@@ -97,6 +98,10 @@ class Classifier {
 class Linear extends Classifier {
   static title = "Linear softmax classifier";
 
+  static weightCount(classes) {
+    return 3 * classes;
+  }
+
   static initialize(classes, params) {
     const stream = new NormalStream(params.seed, params.skip_draws);
     const W = stream.randn(2 * classes).map((draw) => params.weight_scale * draw);
@@ -129,6 +134,10 @@ class Linear extends Classifier {
 class MLP extends Classifier {
   static title = "Two-layer network";
 
+  static weightCount(classes, params) {
+    return 3 * params.hidden_units + (params.hidden_units + 1) * classes;
+  }
+
   static initialize(classes, params) {
     const H = params.hidden_units;
     const stream = new NormalStream(params.seed, params.skip_draws);
@@ -156,7 +165,7 @@ class MLP extends Classifier {
     const H = this.units;
     const b2 = this.weights.b2;
     const sums = this.sums;
-    if (this.hidden.length !== H * points.count) this.hidden = new Float64Array(H * points.count);
+    if (this.hidden.length < H * points.count) this.hidden = new Float64Array(H * points.count);
     packColumns(this.weights.W2, H, K, this.outputTriples);
     for (let n = 0; n < points.count; n++) {
       this.hiddenRow(points, n);
@@ -189,7 +198,10 @@ class MLP extends Classifier {
     const sums = this.sums;
     const zero = N > SHORT_SUM ? 0 : -0; // NumPy's sum along an axis begins with 0
     this.sumDscores(db2);
-    if (this.classes > 3) packColumns(transposed(this.weights.W2, H, this.classes), this.classes, H, this.unitTriples);
+    if (this.classes > 3) {
+      const rows = transposed(this.weights.W2, H, this.classes);
+      packColumns(rows, this.classes, H, this.unitTriples);
+    }
     for (let h = 0; h < H; h++) {
       db[h] = this.hiddenGradient(h, N);
       this.pointSums.set(sums, 0, this.column, 0, points.triples, 0);
@@ -259,7 +271,7 @@ function transposed(matrix, rows, columns) {
 }
 
 // Set dscores [N, K] to the gradient of the data loss on the scores: (p_k - 1(y = k)) / N.
-function scoreGradient(scores, y, classes, dscores, triples) {
+function scoreGradient(scores, y, classes, dscores) {
   const N = y.length;
   for (let n = 0; n < N; n++) {
     const row = n * classes;
@@ -269,7 +281,6 @@ function scoreGradient(scores, y, classes, dscores, triples) {
       dscores[row + k] = (p - (y[n] === k ? 1 : 0)) / N;
     }
   }
-  packColumns(dscores, N, classes, triples);
 }
 
 // Set a row of exps to e**(score - the largest of the row); return their sum, class after class.
@@ -304,9 +315,15 @@ function crossEntropy(scores, y, classes) {
 
 // Return the share of points whose highest score is that of their class.
 function accuracy(scores, y, classes) {
+  return countRight(scores, y, classes) / y.length;
+}
+
+function countRight(scores, y, classes) {
   let right = 0;
-  for (let n = 0; n < y.length; n++) right += predicted(scores, n * classes, classes) === y[n];
-  return right / y.length;
+  for (let n = 0; n < y.length; n++) {
+    if (predicted(scores, n * classes, classes) === y[n]) right += 1;
+  }
+  return right;
 }
 
 // Return the class with the highest score of a row, the first of several.

@@ -15,12 +15,12 @@ function range(start, end, step) {
 
 // The training of one model: `iteration`, and the weights and scores before its update.
 class Training {
-  constructor(name, model, points, params) {
+  constructor(name, model, points, params, iteration = 0) {
     this.name = name;
     this.model = model;
     this.points = points;
     this.params = params;
-    this.iteration = 0;
+    this.iteration = iteration;
     this.scores = new Float64Array(points.count * model.classes);
     this.forward();
   }
