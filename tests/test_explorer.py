@@ -462,10 +462,12 @@ def test_loss_curve_is_dragged(opened):
 
 @pytest.mark.slow
 def test_play_goes_from_the_start_to_the_end(opened):
-    opened.script("document.querySelector('.speed select').value = '8'")
     click(opened, ".play")
     opened.wait("explorer.state.head > 0 && explorer.state.head < 400")
     assert text_of(opened, ".play") == "Pause"
+    opened.script("""
+        document.querySelector(".speed option:checked").value = "1"; // second for all of it
+        document.querySelector(".speed select").dispatchEvent(new Event("change"));""")
     opened.wait("explorer.state.head == 400")
     assert text_of(opened, ".play") == "Play"
 
@@ -689,6 +691,13 @@ def test_changed_parameters_train_what_the_pipeline_trains(opened, root, tmp_pat
         assert text_of(opened, f"{row} .verdict") == "as dvc exp run writes it"
     line = "dvc exp run -S generate.noise=0.3 -S train_linear.seed=3 -S train_mlp.learning_rate=0.5"
     assert text_of(opened, ".command code") == line
+
+
+@pytest.mark.slow
+def test_the_legend_has_every_class_of_the_data(opened):
+    type_number(opened, "generate.classes", 5)
+    opened.wait("document.querySelectorAll('.legend li').length == 6")
+    assert "class 4" in text_of(opened, ".legend")
 
 
 @pytest.mark.slow

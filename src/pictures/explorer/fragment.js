@@ -14,10 +14,11 @@ function fragment() {
 }
 
 let writing = 0;
-/** Writes the fragment when nothing has changed for a while: browsers allow it now and then. */
+/** Writes the fragment, now and then: browsers do not allow it more often. */
 function writeFragment() {
-  clearTimeout(writing);
+  if (writing) return;
   writing = setTimeout(() => {
+    writing = 0;
     const text = fragment();
     if (text === location.hash.slice(1)) return;
     history.replaceState(null, "", text ? `#${text}` : location.pathname + location.search);

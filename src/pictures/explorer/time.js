@@ -27,7 +27,9 @@ function goTo(iteration) {
 function showHead() {
   slider.value = Math.round(1000 * shareOf(state.head));
   headLabel.textContent = whole(state.head);
-  stepButton.disabled = given.engine && state.head >= lastIteration();
+  const atEnd = given.engine && state.head >= lastIteration();
+  stepButton.disabled = atEnd;
+  stepButton.title = atEnd ? "At the last iteration: go back first" : "One iteration";
   const told = views.map((view) => {
     const shown = nearest(view.model, wantedOf(view.model));
     return shown

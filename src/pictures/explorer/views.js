@@ -276,8 +276,26 @@ function tellState(view) {
   view.note.textContent = notes.join("; ");
 }
 
+/** Gives every class of the palette an entry in the legend; beyond it colours begin again. */
+function listClasses() {
+  const list = find(".legend ul");
+  const { classes } = sets.training;
+  const shown = classes <= given.palette.colors.length ? classes : 0;
+  if (list.children.length === shown + 1) return;
+  const entries = Array.from({ length: shown }, (_, k) => {
+    const canvas = document.createElement("canvas");
+    canvas.dataset.class = k;
+    canvas.setAttribute("aria-hidden", "true");
+    const entry = document.createElement("li");
+    entry.append(canvas, `class ${k}`);
+    return entry;
+  });
+  list.replaceChildren(...entries, list.lastElementChild);
+}
+
 function drawLegend() {
   const colors = theme();
+  listClasses();
   findAll(".legend canvas").forEach((canvas) => {
     const { pen, width, height } = prepared(canvas);
     const k = canvas.dataset.class;
