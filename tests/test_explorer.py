@@ -505,13 +505,6 @@ def assert_reads(browser, root, place):
     assert text.endswith(f"; {on} of 30 hidden units are on.")
 
 
-@pytest.mark.slow
-def test_probabilities_are_read_at_the_pointer(opened, root):
-    for panel, x, y in ((NETWORK, 130, 222), (LINEAR, 300, 90), (NETWORK, 250, 260)):
-        ((x, y),) = opened.move(f"{panel} .top", (x, y))
-        assert_reads(opened, root, place_at(root, opened, x, y))
-
-
 # However slow the machine is, the keys rest when the test says so, and not before.
 RESTING = """
 const wait = window.setTimeout;
@@ -519,6 +512,17 @@ window.setTimeout = (call, time) => {
   if (time === 700) window.rest = call;
   return wait(call, time === 700 ? 1e8 : time);
 };"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["mouse", "touch"])
+def test_probabilities_are_read_at_the_pointer_and_not_spoken(kind, opened, root):
+    opened.script(RESTING)
+    for panel, x, y in ((NETWORK, 130, 222), (LINEAR, 300, 90), (NETWORK, 250, 260)):
+        places = [(x - 40, y), (x, y)]
+        x, y = opened.move(f"{panel} .top", *places, drag=kind == "touch", kind=kind)[-1]
+        assert_reads(opened, root, place_at(root, opened, x, y))
+    assert opened.script("return window.rest") is None
 
 
 @pytest.mark.slow
@@ -632,6 +636,73 @@ def test_lines_that_coincide_are_one(by_hand):
     assert sorted(weak["units"]) == [0, 2]
     assert weak["distance"] == pytest.approx(-0.5)
     assert weak["push"] == pytest.approx([0.25 + 2 * 0.5, 0, -0.2])
+
+
+# Remembers the picture of the network, or says how much these pixels have changed since.
+CHANGED = """
+const canvas = document.querySelector("[data-model=mlp] .base");
+const all = copied(canvas).getImageData(0, 0, canvas.width, canvas.height).data;
+const old = window.remembered;
+if (arguments.length === 0) window.remembered = all;
+else return arguments[0].map(([x, y]) => {
+  const start = 4 * (Math.round(y) * canvas.width + Math.round(x));
+  return Math.max(...[0, 1, 2].map(i => Math.abs(all[start + i] - old[start + i])));
+});"""
+
+
+def changes(browser, places):
+    """How much each of the pixels has changed, from 0 to 255."""
+    on_screen(browser)
+    return np.array(browser.script(CHANGED, places))
+
+
+def columns_of_lines(browser, root):
+    """Where the upright lines of the network made by hand are, in pixels."""
+    half = limit(read_points(root / paths.DATA)[0])
+    return [MARGIN[0] + (x1 + half) * side_of(browser) / (2 * half) for x1 in (-0.5, 0.5)]
+
+
+@pytest.fixture
+def without_lines(by_hand):
+    """The same, its picture without lines remembered."""
+    by_hand.script(READ_PIXELS)
+    by_hand.script("explorer.state.chosen = null")
+    click(by_hand, ".show-units")
+    time.sleep(0.5)  # until the fine picture is there
+    on_screen(by_hand)
+    by_hand.script(CHANGED)
+    return by_hand
+
+
+@pytest.mark.slow
+def test_the_lines_of_the_hidden_units_are_drawn(without_lines, root):
+    places = [(x, y) for x in columns_of_lines(without_lines, root) for y in range(240, 300)]
+    assert changes(without_lines, places).max() == 0
+    click(without_lines, ".show-units")
+    assert (changes(without_lines, places) > 6).mean() > 0.85
+
+
+@pytest.mark.slow
+def test_a_line_is_the_thicker_the_stronger_its_units_are(without_lines, root):
+    click(without_lines, ".show-units")
+    weak, strong = (
+        changes(without_lines, [(x + shift, 260) for shift in range(-5, 6)]).sum()
+        for x in columns_of_lines(without_lines, root)
+    )
+    assert 0 < 1.5 * weak < strong
+
+
+@pytest.mark.slow
+def test_a_line_is_dashed_where_its_units_are_off(without_lines, root):
+    click(without_lines, ".show-units")
+    middle = MARGIN[0] + side_of(without_lines) / 2
+    without_lines.move(f"{NETWORK} .top", (middle, 20))
+    assert text_of(without_lines, f"{NETWORK} .where").endswith("3 of 4 hidden units are on.")
+    on, off = (
+        (changes(without_lines, [(x, y) for y in range(240, 300)]) > 6).mean()
+        for x in columns_of_lines(without_lines, root)
+    )
+    assert on > 0.85 > 0.8 > off > 0.3
 
 
 @pytest.mark.slow
@@ -784,6 +855,11 @@ def test_without_the_engine_the_page_says_why_and_shows_the_recorded_snapshots(
     browser.script(f"document.querySelector('{SLIDER}').focus()")
     browser.press(HOME)
     assert shown(browser, "mlp") == expected(root, "mlp", 0)
+    browser.script(
+        "const slider = document.querySelector('#time-slider'); slider.value = 830;"
+        "slider.dispatchEvent(new Event('input'))"
+    )
+    assert text_of(browser, f"{NETWORK} .note") == "nearest kept to 276"
     assert browser.script("return document.querySelector('.controls, .track')") is None
     assert browser.log("browser") == []
 
