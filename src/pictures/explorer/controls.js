@@ -42,8 +42,10 @@ function showParameters() {
       box.value = plainNumber(value);
     box.removeAttribute("aria-invalid");
     if (range) {
-      if (document.activeElement !== range)
-        range.value = Math.round(1000 * shareAt(scaleOf(key), value));
+      const scale = scaleOf(key);
+      if (valueAt(scale, range.value / 1000) !== value) {
+        range.value = Math.round(1000 * shareAt(scale, value));
+      }
       range.setAttribute("aria-valuetext", plainNumber(value));
     }
     control.classList.toggle("changed", value !== valueOf(key, given.params));

@@ -143,6 +143,7 @@ window.explorer = {
   state,
   snapshots: (name) => modelOf(name).snapshots,
   final: (name) => modelOf(name).final.metrics,
+  shown: (name) => viewOf(name).snapshot,
   before: (name) => viewOf(name).before,
   lines: (name) =>
     viewOf(name).lines.map((line) => ({

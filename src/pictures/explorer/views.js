@@ -7,6 +7,7 @@ const FULL = 4e8; // multiplications for the picture drawn when it rests, in sli
 const SLICE = 10; // milliseconds
 const MARKS = 3e7; // misclassified points are marked while something moves, if it costs no more
 const FEWEST = 24; // places along a side of the input space, whatever they cost
+const ROOM_FOR_COUNTS = 220; // CSS pixels: in a smaller picture the numbers of units hide it
 const REST = 150; // milliseconds without a change, until the fine picture is begun
 
 function newView(model) {
@@ -187,7 +188,7 @@ function drawBase(view) {
     }
     drawBoundary(pen, place, view.boundary, view.field.n, { color: colors.line, width: 1.6 });
     drawPoints(pen, place, sets.training, view.predicted, colors);
-    if (state.units) drawCounts(pen, place, view.lines, colors);
+    if (state.units && place.side > ROOM_FOR_COUNTS) drawCounts(pen, place, view.lines, colors);
   });
   if (state.chosen !== null) {
     drawChosen(pen, place, sets.training.x1[state.chosen], sets.training.x2[state.chosen], colors);
