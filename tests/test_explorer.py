@@ -17,7 +17,7 @@ from evaluate import evaluate
 from generate import generate
 from pictures import engine, explorer
 from pictures.lesson import QUESTIONS, control_groups, limits
-from pictures.pages import filled
+from pictures.pages import render
 from pictures.palette import class_colors, limit
 from pipeline import paths
 from pipeline.errors import UserError
@@ -89,7 +89,7 @@ def write_page(root, folder):
     """Writes a page with nothing but the explorer; returns its address."""
     path = folder / "page.html"
     style = ":root { color-scheme: light dark }"
-    path.write_text(filled("page.html", style=style, name="", body=page_part(root)))
+    path.write_text(render("page.html", style=style, name="", body=page_part(root)))
     return path.as_uri()
 
 

@@ -57,10 +57,10 @@ TWINS: dict[str, list[Source]] = {
     "src/spirals/training.py": [training],
 }
 DIGESTS = {
-    "src/portable/arithmetic.py": "5e63f99b587b5c5d",
-    "src/spirals/data.py": "56e18e08c503cdaf",
-    "src/spirals/models.py": "14bf705f15b45eef",
-    "src/spirals/training.py": "34f49689cb3072bd",
+    "src/portable/arithmetic.py": "7e829dd7dbb17ab4",
+    "src/spirals/data.py": "5c4d2c9828147625",
+    "src/spirals/models.py": "e7f0561dbf6f3255",
+    "src/spirals/training.py": "575fba2e95edcc67",
 }
 
 
