@@ -518,7 +518,7 @@ def test_without_git_and_with_files_that_dvc_does_not_count_it_publishes_all_the
     [
         ("images: {scores: out/score/ridge0.json}", "ridge0.json is no picture that Pillow can"),
         ("params: {'a#b': 1}", "MLflow takes no parameter 'a#b'"),
-        ("model: {loader: a, file: out/clean, inputs: [b, [1]], outputs: [c, [1]]}", "no type 'b'"),
+        ("model: {loader: a, file: out/clean, inputs: [float65, [1]], outputs: [int8, [1]]}", "no type"),
     ],
 )
 def test_settings_that_cannot_be_published_begin_no_run(project, setting, message):

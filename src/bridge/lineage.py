@@ -83,19 +83,25 @@ def load_lineage(pipeline: Pipeline) -> Lineage:
     git = Git(pipeline.root)
     head = git.head()
     commit = os.environ.get("DVC_EXP_BASELINE_REV") or head.text
-    remote = git.remote()
-    is_address = remote is not None and ":" in remote
     return Lineage(
         root=pipeline.root,
         commit=commit,
         dirty=_dirty(git, pipeline),
         git_refusal=head.complaint,
         experiment=os.environ.get("DVC_EXP_NAME"),
-        source=redact_address(remote) if is_address else main_checkout(pipeline.root).name,
+        source=_source(git, pipeline.root),
         user=_user(),
         committed=_committed_locks(git, commit, pipeline),
         changed_stages=_changed_stages(git, commit, pipeline),
     )
+
+
+def _source(git: Git, root: Path) -> str:
+    """Return the address of the repository without its secrets, or the name of its folder."""
+    remote = git.remote()
+    if remote is None or ":" not in remote:  # none, or a folder of this machine
+        return main_checkout(root).name
+    return redact_address(remote)
 
 
 def _dirty(git: Git, pipeline: Pipeline) -> str:
