@@ -6,6 +6,7 @@ there, and MLflow itself is asked.
 """
 
 import os
+import re
 import sqlite3
 import uuid
 from collections.abc import Iterator
@@ -202,12 +203,23 @@ def prepare_database(store: Store) -> None:
     """
     if store.file is None:
         return
+    _check_path(store.file)
     try:
         if not store.file.exists():
             _create_database(store, store.file)
         _check_writable(store.file)
     except sqlite3.Error as error:
         raise UserError(_explain(error, store.file)) from None
+
+
+def _check_path(file: Path) -> None:
+    """Check that MLflow can load a model from below a folder: it decodes some paths twice."""
+    decoded = re.search("%[0-9A-Fa-f]{2}", str(file.parent))
+    if decoded:
+        meant = unquote(decoded[0])
+        reason = f"MLflow takes {decoded[0]} in a path for {meant!r}, and finds no model there"
+        advice = "Rename the folder, or set MLFLOW_TRACKING_URI=sqlite:////another/folder/mlflow.db"
+        raise UserError(f"cannot publish to {file}: {reason}. {advice}")
 
 
 def _check_writable(file: Path) -> None:

@@ -6,6 +6,7 @@ is written twice is written under the same name, step and time.
 
 import json
 import os
+import re
 import shutil
 import tempfile
 import uuid
@@ -40,6 +41,7 @@ UPLOADS = 8  # files on their way to a server at once
 # MLflow's limits: of a batch, and of characters.
 BATCH_METRICS = 900  # of 1000 values, with the parameters
 BATCH_PARAMS = 100
+REFUSED_IN_MODEL = "[/:.%\"']"  # characters of a model's name
 KEY_CHARACTERS = 250
 VALUE_CHARACTERS = 6000
 DIGEST_CHARACTERS = 36
@@ -74,7 +76,7 @@ def _logged_models(client: MlflowClient, run: Run) -> list[LoggedModel]:
 def _create_model(client: MlflowClient, run: Run, result: Result) -> LoggedModel:
     params = {shorten(key): str(value) for key, value in result.params.items()}
     tags = {"mlflow.note.content": f"Of the run {run.info.run_name}"}
-    name = result.run or "model"
+    name = re.sub(REFUSED_IN_MODEL, "-", result.run) or "model"
     return client.create_logged_model(
         run.info.experiment_id, name, run.info.run_id, tags=tags, params=params
     )
