@@ -335,7 +335,7 @@ def test_a_path_that_is_too_long_for_sqlite_is_refused_at_once(there, new_databa
     checkout.mkdir(parents=True)
     if there:
         shutil.copy(new_database, checkout)
-    with pytest.raises(UserError, match="its path has 8.. bytes, but SQLite takes") as refused:
+    with pytest.raises(UserError, match=r"its path has 8.. bytes, but SQLite takes") as refused:
         publish_in(checkout, [make_result(tmp_path)])
     assert str(refused.value).count("\n") == 0
 
@@ -506,10 +506,10 @@ def test_a_store_in_a_folder_that_cannot_be_made_is_one_message(tmp_path, monkey
 
 
 def test_sql_is_never_shown(store, tmp_path):
-    execute(store, "DROP TABLE tags")
+    execute(store, "ALTER TABLE tags RENAME COLUMN value TO other")
     with pytest.raises(UserError) as refused:
         publish_to(store, make_result(tmp_path))
-    assert "no such table: tags" in str(refused.value)
+    assert "no such column: tags.value" in str(refused.value)
     assert "SELECT" not in str(refused.value) and "INSERT" not in str(refused.value)
 
 
