@@ -66,7 +66,8 @@ def test_every_figure_is_there_in_its_size(drawn):
         for path in (drawn / "reports").rglob("*.png")
         if path.parent.name != "frames"
     }
-    assert there == {*wanted}
+    listed = {paths.FIGURES / f"{name}.png" for name in figures.REPORT_FIGURES}
+    assert there == {*wanted} | listed
     for path, inches in wanted.items():
         with Image.open(drawn / path) as image:
             assert image.size == tuple(round(side * SMALL["plot.dpi"]) for side in inches)
@@ -84,6 +85,7 @@ def test_the_slider_has_one_scale_for_all_models(drawn):
         )
 
 
+@pytest.mark.case_study
 @pytest.mark.parametrize("name", MODELS)
 def test_a_frame_has_the_tint_of_the_class_that_the_model_predicts_there(drawn, name):
     X, _ = read_points(drawn / paths.DATA)
@@ -241,6 +243,7 @@ def test_a_boundary_marks_what_is_wrong(kept):
     ]
 
 
+@pytest.mark.case_study
 @pytest.mark.parametrize("name", MODELS)
 def test_a_boundary_says_the_accuracy(drawn, kept, name, monkeypatch):
     monkeypatch.setattr(animation, "draw_frames", lambda *_: [])
