@@ -1,7 +1,7 @@
 """The engine of the page gives the pipeline's numbers, to the last bit.
 
 What is small runs in Node, or in Chromium where there is none; whole trainings run in the worker of
-a page that Chromium has opened from a disk.
+a page that Chromium has opened from a disk, and Firefox, where it is installed.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 import pytest
 from conftest import PARAMS, ROOT
+from firefox import Firefox
 from ruamel.yaml import YAML
 
 import evaluate
@@ -107,15 +108,20 @@ def run_javascript(body, argument=None):
         return page.script(f"{source}return run(arguments[0]);", argument)
 
 
-@pytest.fixture
-def page(tmp_path):
-    """A page with the engine, opened from a disk in Chromium."""
-    if browser.MISSING:
-        pytest.skip("no chromium with chromedriver is here")
+class Chromium(browser.Browser):
+    MISSING = browser.MISSING
+
+
+@pytest.fixture(params=[Chromium, Firefox], ids=lambda program: program.__name__.lower())
+def page(request, tmp_path):
+    """A page with the engine, opened from a disk in a browser."""
+    program = request.param
+    if program.MISSING:
+        pytest.skip(f"{program.__name__} is not here, or cannot be driven")
     path = tmp_path / "engine.html"
     script = f"<script>{engine.script()}{HELPERS}{TRAIN_ALL}</script>"
     path.write_text(f"<!doctype html><meta charset=utf-8><title>engine</title>{script}")
-    with browser.Browser() as opened:
+    with program() as opened:
         opened.open(path.as_uri())
         yield opened
 
