@@ -59,7 +59,9 @@ def tmp_path(tmp_path):
 def new_database(tmp_path_factory):
     """The file of a database in which nothing was published."""
     folder = tmp_path_factory.mktemp("new")
-    prepare_database(store_in(folder))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)  # MLflow sets it in other tests
+        prepare_database(store_in(folder))
     return folder / "mlflow.db"
 
 

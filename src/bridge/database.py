@@ -261,6 +261,9 @@ def _explain(error: sqlite3.Error, file: Path) -> str:
     if "unable to open" in reason and length > LONGEST_PATH:
         reason = f"its path has {length} bytes, but SQLite takes {LONGEST_PATH} at most"
     advice = ""
+    if "disk is full" in reason:
+        reason = "no space is left on its disk"
+        advice = ". Nothing that was computed is lost: make room, and publish again"
     if "not a database" in reason or "malformed" in reason:
         advice = ". Move it away, and publish again"
     return f"cannot publish to {file}: {reason}{advice}"
