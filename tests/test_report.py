@@ -1,4 +1,4 @@
-"""The report says what the files say, shows the published numbers only where they belong, and opens offline."""
+"""The report says what the files say, with the published numbers only where they belong."""
 
 import csv
 import json
@@ -43,7 +43,7 @@ def generated(tmp_path_factory):
 
 @pytest.fixture
 def root(generated, tmp_path, monkeypatch):
-    """What the report reads, with the published losses as if they had been computed; figures of a pixel or some."""
+    """Return what the report reads: the published losses, and figures of a few pixels."""
     (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
     shutil.copytree(generated, tmp_path, dirs_exist_ok=True)
     for name, model in MODELS.items():
@@ -131,7 +131,7 @@ def test_other_parameters_have_no_published_numbers(root):
 
 
 def test_other_data_have_no_published_numbers_and_are_counted(root, monkeypatch):
-    """Of another function, or of a class whose parameters are others: no key of params.yaml says it."""
+    """Of another function, or another class: no key of params.yaml says it."""
     rows = [(0.1 * k, 0.2, k % 3) for k in range(1501)]
     write_csv(root / paths.DATA, paths.DATA_HEADER, rows)
     write_csv(root / paths.TEST, paths.DATA_HEADER, rows)
@@ -146,7 +146,7 @@ def test_other_data_have_no_published_numbers_and_are_counted(root, monkeypatch)
     ]
     published.sections["generate"]["gone"] = 3
     monkeypatch.setattr("report.read_published", lambda _: published)
-    assert ["generate.gone", "–", "3"] in tables(reported(root))
+    assert ["generate.gone", "\u2013", "3"] in tables(reported(root))
 
 
 @pytest.mark.case_study
