@@ -291,6 +291,13 @@ def test_a_subclass_of_the_model_is_trained_by_numpy():
     assert why_not_compiled(model, PARAMS.train_mlp) == "Another network has no compiled form"
 
 
+def test_a_single_hidden_unit_is_not_compiled():
+    """NumPy's sum over the points of a single column is pairwise, and of several columns is not."""
+    params = msgspec.structs.replace(PARAMS.train_mlp, hidden_units=1)
+    model = MLP.initialize(2, 3, params)
+    assert "one hidden unit" in why_not_compiled(model, params)
+
+
 @pytest.fixture
 def numpys(monkeypatch):
     """The compiled form is NumPy's own numbers, without the work; what it should do is appended."""

@@ -86,6 +86,8 @@ def why_not_compiled(model: Classifier, params: Any) -> str | None:
     """Return why the compiled form is not known to be the same for this training, if it is not."""
     if type(model) is not MLP:
         return f"{model.title} has no compiled form"
+    if params.hidden_units == 1:
+        return "with one hidden unit NumPy sums its gradient in another order"
     unknown = sorted({*msgspec.structs.asdict(params)} - KNOWN_PARAMETERS)
     if unknown:
         return f"the compiled form does not know the parameter {unknown[0]}"

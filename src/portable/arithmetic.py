@@ -138,7 +138,10 @@ def pairwise_blocks(terms: int) -> IntArray:
 
 
 def sum_points(a: FloatArray) -> FloatArray:
-    """Return the sum [K] of a [N, K] over the points, one point after another."""
+    """Return the sum [K] of a [N, K] over the points, in NumPy's order.
+
+    That is one point after another, except for a single column: that is a pairwise sum.
+    """
     return np.add.reduce(np.ascontiguousarray(a), axis=0)
 
 
