@@ -284,6 +284,30 @@ def server(tmp_path_factory):
         yield address, folder
 
 
+@pytest.fixture(scope="session")
+def database_template(tmp_path_factory):
+    """The file of an empty database: to make one takes MLflow seconds."""
+    from mlflow import MlflowClient
+
+    def make(folder):
+        folder.mkdir()
+        MlflowClient(f"sqlite:///{folder / 'mlflow.db'}").search_experiments()
+
+    return once(tmp_path_factory, "database", make) / "mlflow.db"
+
+
+@pytest.fixture
+def empty_store(database_template):
+    """Make a folder with a database that has no runs; returns the folder."""
+
+    def make(folder):
+        folder.mkdir(parents=True)
+        shutil.copy(database_template, folder / "mlflow.db")
+        return folder
+
+    return make
+
+
 def relocated(root, before):
     """Tells the store of a copied checkout where it lies now: MLflow notes absolute paths, and nobody else does."""
     with closing(sqlite3.connect(root / "mlflow.db")) as database, database:
