@@ -1,6 +1,5 @@
 """Stage report: all models side by side, as figures and on one page -> reports/."""
 
-import base64
 import csv
 import hashlib
 import re
@@ -11,10 +10,9 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from markdown_it import MarkdownIt
 
 from pictures import pages
-from pictures.explorer import explorer
+from pictures.report_page import report_page
 from pictures.setup import isolate_matplotlib
 from pipeline import files, paths
 from pipeline.errors import UserError, exit_on_user_error
@@ -25,13 +23,6 @@ from spirals.data import NAME
 from spirals.models import MODELS
 
 PACKAGES = ("numpy", "matplotlib", "pillow", "dvc", "mlflow")  # whose versions are shown
-MEDIA_TYPES = {".gif": "image/gif", ".png": "image/png"}
-FILE_ENDS = {".gif": b"\0;", ".png": b"IEND\xaeB`\x82"}
-
-MAX_PAGE_CHARS = 3_000_000
-MAX_PICTURE_CHARS = 2_000_000  # of all pictures on the page
-
-EXPLORER = "<!-- explorer -->"
 EXPLORER_NOTE = (
     "The interactive form of this page, in one file that opens from disk: `reports/report.html`.\n"
 )
@@ -95,7 +86,8 @@ def report(params: Params, root: Path) -> None:
     draw_figures(params.plot.dpi, root, curves)
     markdown = write_markdown(params, metrics, curves, root)
     files.write_text(root / paths.REPORT, markdown)
-    files.write_text(root / paths.REPORT_PAGE, make_page(markdown, root))
+    page = report_page(markdown.replace(EXPLORER_NOTE, ""), root, params)
+    files.write_text(root / paths.REPORT_PAGE, page)
 
 
 def check_models(root: Path) -> None:
@@ -268,58 +260,6 @@ def read_versions(root: Path) -> dict[str, str]:
         lock = path.read_text(encoding="utf-8")
         locked = dict(re.findall(r"^(\S+)==(\S+)", lock, re.MULTILINE))
         return {name: locked[name] for name in PACKAGES}
-
-
-def make_page(markdown: str, root: Path) -> str:
-    """Return the report as one HTML file: with its pictures in it, and the explorer.
-
-    Args:
-        markdown: the report, see `write_markdown`.
-        root: of the checkout.
-    """
-    parser = MarkdownIt("commonmark", {"html": True}).enable("table")
-    body = parser.render(markdown.replace(EXPLORER_NOTE, ""))
-    # The explorer takes the place of the animation, which stays for who has no scripts.
-    animation = "<p>(<img[^>]*learning.gif[^>]*>)</p>"
-    body = re.sub(animation, rf"{EXPLORER}\n<noscript><p>\1</p></noscript>", body)
-    body = inline_pictures(body, root)
-    style = pages.read_text("page.css")
-    html = pages.render("page.html", name=NAME, style=style, body=body)
-    max_explorer_chars = MAX_PAGE_CHARS - len(html)
-    return html.replace(EXPLORER, explorer(root, max_explorer_chars))
-
-
-def inline_pictures(html: str, root: Path) -> str:
-    """Return the HTML with its pictures in it, so that it opens without network wherever it is.
-
-    Those that are too large for it are linked.
-    """
-    free_chars = MAX_PICTURE_CHARS
-    names = re.findall('src="([^"]+)"', html)
-    names.sort(key=_is_animation)  # the largest one last
-    for name in names:
-        address = picture_as_data(root, name)
-        if len(address) <= free_chars:
-            html = html.replace(f'src="{name}"', f'src="{address}"')
-            free_chars -= len(address)
-        else:
-            link = f'<a href="{name}">{name}</a> is too large for this page'
-            html = re.sub(f'<img[^>]*src="{name}"[^>]*>', link, html)
-    return html
-
-
-def _is_animation(name: str) -> bool:
-    return name.endswith(".gif")
-
-
-def picture_as_data(root: Path, name: str) -> str:
-    """Return a picture of the report as an address that holds all of it."""
-    path = root / paths.REPORT.parent / name
-    with files.file_errors(path):
-        content = path.read_bytes()
-        if not content.endswith(FILE_ENDS[path.suffix]):
-            raise ValueError("it is truncated, or is no picture")
-    return f"data:{MEDIA_TYPES[path.suffix]};base64,{base64.b64encode(content).decode()}"
 
 
 def main() -> None:

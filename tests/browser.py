@@ -90,7 +90,7 @@ class Browser:
         while not (value := self.script(f"return {source}")):
             if time.monotonic() > end:
                 raise TimeoutError(f"not true after {seconds} s: {source}")
-            time.sleep(0.3)
+            time.sleep(0.05)
         return value
 
     def text(self):
@@ -98,7 +98,8 @@ class Browser:
 
     def element(self, selector):
         """The address of the first element of a CSS selector, for `call`."""
-        return f"/element/{[*self.call('/element', {'using': 'css selector', 'value': selector}).values()][0]}"
+        found = self.call("/element", {"using": "css selector", "value": selector})
+        return f"/element/{next(iter(found.values()))}"
 
     def type(self, selector, text):
         """Types into the first element of a CSS selector; \\ue007 is the return key."""
@@ -114,8 +115,8 @@ class Browser:
 
         Args:
             selector: of the element, which is scrolled into view.
-            places: where it goes, each as x and y in CSS pixels from the element's upper left corner.
-            drag: whether the button is held from the first place to the last, or the finger is down.
+            places: where it goes, each as x and y in CSS pixels from the upper left corner.
+            drag: whether the button is held, or the finger down, from the first to the last.
             kind: "mouse" or "touch".
 
         Returns:
@@ -148,11 +149,11 @@ class Browser:
         return [(x - left, y - top) for x, y in pixels]
 
     def log(self, kind):
-        """What was logged since the last call: "browser" is the console, "performance" the network and more."""
+        """What was logged since the last call: "browser" is the console, "performance" the rest."""
         return self.call("/se/log", {"type": kind})
 
     def emulate(self, width=None, scale=1, **features):
-        """Another width and scale of the page; media features as in CSS, with _ for -: prefers_color_scheme="dark"."""
+        """Another width and scale of the page; media features, as prefers_color_scheme="dark"."""
         if width:
             size = {"width": width, "height": 900, "deviceScaleFactor": scale, "mobile": False}
             self.cdp("Emulation.setDeviceMetricsOverride", **size)

@@ -15,10 +15,10 @@ import msgspec
 import numpy as np
 import psutil
 import pytest
-import warm
 from filelock import FileLock
 from ruamel.yaml import YAML
 
+import warm
 from evaluate import evaluate
 from generate import generate
 from pipeline.params import HiddenUnits, load_params
@@ -64,25 +64,42 @@ SMALL = {
 }
 
 
-# What a user has set for these programs. GIT_DIR and its like are set in a hook, and in `git rebase --exec`.
+# What a user has set for these programs. GIT_DIR and its like are set in a hook, and by
+# `git rebase --exec`.
 OTHERS = ("DVC_", "GIT_", "MLFLOW_", "MPL", "NPY_", "NUMBA_", "OPENBLAS_", "PYTHON")
 
 
 def forget_settings(forget):
-    """No setting of the caller's reaches a test; `forget` takes a variable away. That a folder is safe stays known."""
-    for name in [
-        name for name in os.environ if name.startswith(OTHERS) and not name.startswith("GIT_CONFIG")
-    ]:
-        forget(name)
+    """Keep the caller's settings out of a test; `forget` takes a variable away.
+
+    That a folder is safe, which git has in GIT_CONFIG_..., stays known.
+    """
+    for name in list(os.environ):
+        if name.startswith(OTHERS) and not name.startswith("GIT_CONFIG"):
+            forget(name)
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # no test calls home
 
 
 forget_settings(os.environ.pop)
 
 
-# Most seconds first, so that no worker of pytest-xdist is left with a long one at the end; the fast ones come last.
-# The first need no checkout in which all stages have run: the others would wait while one worker makes it.
-LONG = "properties settings sweep publishing bridge faults tracking sameness compiled reproduce stores".split()
+# Most seconds first, so that no worker of pytest-xdist is left with a long one at the end; the fast
+# ones come last. The first need no checkout in which all stages have run: the others would wait
+# while one worker makes it.
+LONG = [
+    "properties",
+    "settings",
+    "recipes",
+    "sweep",
+    "publishing",
+    "bridge",
+    "faults",
+    "tracking",
+    "sameness",
+    "compiled",
+    "reproduce",
+    "stores",
+]
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -190,9 +207,10 @@ class Checkout:
         }
 
     def run(self, *command, check=True, **environment):
-        """Runs a command in the checkout; returns the finished process, its output as text.
+        """Run a command in the checkout; return the finished process, its output as text.
 
-        Where `warm` is set, DVC and the bridge are forks of a process that has imported DVC and MLflow.
+        Where `warm` is set, DVC and the bridge are forks of a process that has imported both DVC
+        and MLflow.
         """
         environment = {**self.environment, **environment}
         with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
@@ -242,7 +260,10 @@ def once(tmp_path_factory, name, make):
 
 @pytest.fixture(scope="session")
 def fresh_template(tmp_path_factory):
-    """A checkout of the project as it is now with the small parameters, committed, nothing run yet: to be copied."""
+    """A checkout of the project as it is now with the small parameters, to be copied.
+
+    All is committed, and nothing has run yet.
+    """
 
     def make(root):
         command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
@@ -309,17 +330,21 @@ def empty_store(database_template):
 
 
 def relocated(root, before):
-    """Tells the store of a copied checkout where it lies now: MLflow notes absolute paths, and nobody else does."""
+    """Tell the store of a copied checkout where it lies now: MLflow notes absolute paths."""
     with closing(sqlite3.connect(root / "mlflow.db")) as database, database:
-        for (table,) in database.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'table'"
-        ).fetchall():
-            for _, column, kind, *_ in database.execute(f'PRAGMA table_info("{table}")').fetchall():
+        query = "SELECT name FROM sqlite_master WHERE type = 'table'"
+        for (table,) in database.execute(query).fetchall():
+            columns = database.execute(f'PRAGMA table_info("{table}")').fetchall()
+            for _, column, kind, *_ in columns:
                 if kind.startswith(("VARCHAR", "TEXT")):
-                    change = f'UPDATE "{table}" SET "{column}" = replace("{column}", ?, ?) WHERE instr("{column}", ?)'
-                    database.execute(change, (str(before), str(root), str(before)))
+                    replace_text(database, table, column, str(before), str(root))
     for path in (root / "mlruns").rglob("MLmodel"):
         path.write_text(path.read_text().replace(str(before), str(root)))
+
+
+def replace_text(database, table, column, old, new):
+    change = f'UPDATE "{table}" SET "{column}" = replace("{column}", ?, ?)'
+    database.execute(f'{change} WHERE instr("{column}", ?)', (old, new, old))
 
 
 def copied(template, folder):

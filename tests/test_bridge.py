@@ -497,7 +497,8 @@ def test_a_server_that_is_down_loses_nothing(project):
         address = f"http://127.0.0.1:{taken.getsockname()[1]}"
         message = project.refused(MLFLOW_TRACKING_URI=address)
     assert message.startswith(f"error: cannot publish to {address}: ")
-    assert message.endswith("\nNothing that was computed is lost; python bridge publishes it.\n")
+    assert "\nNothing that was computed is lost" in message
+    assert "python bridge publishes it" in message
 
 
 def test_without_git_and_with_files_that_dvc_does_not_count_it_publishes_all_the_same(project):
@@ -518,7 +519,10 @@ def test_without_git_and_with_files_that_dvc_does_not_count_it_publishes_all_the
     [
         ("images: {scores: out/score/ridge0.json}", "ridge0.json is no picture that Pillow can"),
         ("params: {'a#b': 1}", "MLflow takes no parameter 'a#b'"),
-        ("model: {loader: a, file: out/clean, inputs: [float65, [1]], outputs: [int8, [1]]}", "no type"),
+        (
+            "model: {loader: a, file: out/clean, inputs: [odd, [1]], outputs: [int8, [1]]}",
+            "no type",
+        ),
     ],
 )
 def test_settings_that_cannot_be_published_begin_no_run(project, setting, message):

@@ -415,3 +415,10 @@ def test_an_interrupt_while_writing_leaves_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write_half()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_may_have_metrics_of_its_own(tmp_path):
+    values = {"train_accuracy": 1.0, "train_loss": 0.5, "test_accuracy": 1.0, "unused_units": 5}
+    path = tmp_path / "metrics.json"
+    path.write_text(json.dumps({"mlp": values}))
+    assert read_metrics(path, "mlp") == values

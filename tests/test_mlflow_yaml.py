@@ -162,6 +162,12 @@ def test_what_mlflow_would_refuse_is_told_before_there_is_a_run(project, tmp_pat
     assert str(error.value).count("mlflow.yaml") == 1
 
 
+def test_a_metric_whose_name_is_too_long_for_mlflow_is_refused(project, tmp_path):
+    name = "x" * 251
+    with pytest.raises(UserError, match="has 251 characters, and MLflow takes 250"):
+        check(project, tmp_path, f"names: {{score: {name}}}")
+
+
 @pytest.mark.parametrize("content", [b"no picture", b"\x89PNG\r\n\x1a\n", None])
 def test_a_picture_that_cannot_be_read_is_named(project, tmp_path, content):
     frame = project.root / "frames/50.png"

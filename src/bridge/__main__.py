@@ -109,9 +109,9 @@ def stage_text(pipeline: Pipeline) -> str:
 
     It runs whenever an output or a file of parameters has changed.
     """
-    outs = [path for stage in pipeline.declared.values() for path in stage.outs]
-    params = [path for stage in pipeline.declared.values() for path in stage.params]
-    deps = list(dict.fromkeys([*outs, *params]))
+    deps = pipeline.declared_outs()
+    for stage in pipeline.declared.values():
+        deps += [path for path in stage.params if path not in deps]
     if (pipeline.root / FILE).exists():
         deps.append(FILE)
     command = f"python {shlex.quote(FOLDER.relative_to(pipeline.root).as_posix())}"

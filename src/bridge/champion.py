@@ -3,23 +3,110 @@
 The best on some data has the alias champion-DATA, with digits of their digest: results on other
 data are not compared. `champion` is that of the data of the committed pipeline. The best is looked
 for among the runs that are there, active and complete, whenever something is published: one that
-was deleted gives way to the next.
+was deleted gives way to the next, and whatever was deleted in the registry is made again.
 """
 
 import json
+import math
 from contextlib import suppress
+from dataclasses import dataclass, field
 
 from mlflow import MlflowClient, MlflowException
 from mlflow.entities import Run
-from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+from mlflow.entities.model_registry import ModelVersion
 
+from bridge.database import model_there
 from bridge.files import digest
 from bridge.lineage import Lineage
 from bridge.locks import happened, publish_lock
 from bridge.results import Result
-from bridge.store import ALIAS, COMPLETE, DATA, MODEL, Store, alias_of, safe_name
+from bridge.store import ALIAS, COMPLETE, DATA, METRIC, MODEL, Store, alias_of, safe_name
 
 LOCK = digest(ALIAS)
+MOST = 20  # runs that are looked at for the best: models may have been deleted
+MOST_VERSIONS = 10_000  # that MLflow gives at once
+VERSION_DATA = "data"  # tag of a registered version: digest of the data that it is compared on
+
+
+@dataclass(frozen=True)
+class Registered:
+    """What the registry has of an experiment's models."""
+
+    aliases: dict[str, str] = field(default_factory=dict)  # versions, by alias
+    versions: dict[str, ModelVersion] = field(default_factory=dict)  # by their number
+
+    def version_of(self, run: Run) -> str | None:
+        """Return the version that is the model of a run."""
+        source = f"models:/{run.data.tags.get(MODEL)}"
+        for number, version in self.versions.items():
+            if version.run_id == run.info.run_id and version.source == source:
+                return number
+        return None
+
+    def data_of(self, alias: str) -> str | None:
+        """Return the digest of the data that the model of an alias is compared on."""
+        version = self.versions.get(self.aliases.get(alias, ""))
+        return version.tags.get(VERSION_DATA) if version else None
+
+
+@dataclass(frozen=True)
+class Champions:
+    """The runs whose models are to have the aliases."""
+
+    best: dict[str, Run]  # by digest of the data
+    data: str | None  # digest of the data whose best is `champion`
+    no_longer: list[str]  # aliases of data that no run is left on
+
+    @property
+    def runs(self) -> dict[str, Run]:
+        """The runs by alias."""
+        runs = {alias_of(data): run for data, run in self.best.items()}
+        if self.data:
+            runs[ALIAS] = self.best[self.data]
+        return runs
+
+    def are_in(self, registered: Registered) -> bool:
+        """Return whether each of them has its alias, and no alias is left over."""
+        if not registered.aliases.keys().isdisjoint(self.no_longer):
+            return False
+        for alias, run in self.runs.items():
+            version = registered.version_of(run)
+            if version is None or registered.aliases.get(alias) != version:
+                return False
+        return True
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The runs of an experiment that are active and complete, with a model that can be loaded."""
+
+    client: MlflowClient
+    store: Store
+    experiment_id: str
+
+    def find_best(self, data: str, metric: str) -> Run | None:
+        """Return the best of the runs on some data; of equal ones, the first.
+
+        None where no run has a number: nothing is above NaN.
+        """
+        complete = f"tags.`{COMPLETE}` = 'true' AND tags.`{DATA}` = '{data}'"
+        order = [f"metrics.`{metric}` DESC", "attributes.start_time ASC", "attributes.run_id ASC"]
+        experiments = [self.experiment_id]
+        for run in self.client.search_runs(experiments, complete, max_results=MOST, order_by=order):
+            value = run.data.metrics.get(metric)
+            is_number = value is not None and not math.isnan(value)
+            if is_number and self._has_model(run):
+                return run
+        return None
+
+    def _has_model(self, run: Run) -> bool:
+        """Return whether the model of a run is there; at a server it is taken to be."""
+        if self.store.is_remote:
+            return True
+        with suppress(MlflowException):  # it was deleted
+            model = self.client.get_logged_model(run.data.tags.get(MODEL, ""))
+            return model_there(model.artifact_location)
+        return False
 
 
 def update_champion(
@@ -30,7 +117,9 @@ def update_champion(
     results: list[Result],
     lineage: Lineage,
 ) -> None:
-    """Give the aliases to the best of the runs on the data of these results.
+    """Give the aliases to the best of the runs that are there.
+
+    It is done for the data of these results, those of the commit, and those of `champion` as it is.
 
     Args:
         client: of the store.
@@ -44,52 +133,75 @@ def update_champion(
     if not compared:
         return
     registry = safe_name(experiment)
+    candidates = Candidates(client, store, experiment_id)
+    registered = _read_registry(client, registry)
+    champions = _find_champions(candidates, compared, lineage, registered)
+    if champions.are_in(registered):
+        return
     with publish_lock(client, store, registry, LOCK):
+        registered = _read_registry(client, registry)
+        champions = _find_champions(candidates, compared, lineage, registered)
         happened(client.create_registered_model, registry)
-        for data, metric in sorted({_comparison(result) for result in compared}):
-            best = find_best(client, experiment_id, data, metric)
-            if best:
-                version = _version_of(client, registry, best, metric, data)
-                _set_alias(client, registry, alias_of(data), version.version)
-        _set_champion(client, registry, compared[0], lineage)
+        for alias, run in champions.runs.items():
+            version = registered.version_of(run)
+            if version is None:
+                version = _register(client, registry, run)
+                registered = _read_registry(client, registry)
+            if registered.aliases.get(alias) != version:
+                client.set_registered_model_alias(registry, alias, version)
+        for alias in registered.aliases.keys() & set(champions.no_longer):
+            client.delete_registered_model_alias(registry, alias)
 
 
-def _comparison(result: Result) -> tuple[str, str]:
-    """Return the data that a result is compared on, and the metric."""
-    champion = result.settings.champion
-    return result.compared_on, champion.metric if champion else ""
+def _read_registry(client: MlflowClient, registry: str) -> Registered:
+    models = client.search_registered_models(f"name = '{registry}'")
+    if not models:
+        return Registered()
+    versions = client.search_model_versions(f"name = '{registry}'", max_results=MOST_VERSIONS)
+    aliases = {alias: str(version) for alias, version in models[0].aliases.items()}
+    return Registered(aliases, {str(version.version): version for version in versions})
 
 
-def find_best(client: MlflowClient, experiment_id: str, data: str, metric: str) -> Run | None:
-    """Return the best of the complete runs on some data; of equal ones, the first.
+def _find_champions(
+    candidates: Candidates, results: list[Result], lineage: Lineage, registered: Registered
+) -> Champions:
+    """Return the best run on each of the data, and whose is `champion`.
 
-    None where no run has a number: nothing is above NaN.
+    That is the best on the committed data; where no run is on these, it stays with the data that it
+    is on, or else goes to those of the results.
     """
-    complete = f"tags.`{COMPLETE}` = 'true' AND tags.`{DATA}` = '{data}'"
-    order = [f"metrics.`{metric}` DESC", "attributes.start_time ASC", "attributes.run_id ASC"]
-    runs = client.search_runs([experiment_id], complete, max_results=1, order_by=order)
-    if not runs:
-        return None
-    value = runs[0].data.metrics.get(metric)
-    is_number = value is not None and value == value
-    return runs[0] if is_number else None
+    metrics = {result.compared_on: _metric(result) for result in results}
+    wanted = [lineage.committed_data_digest(result) for result in results]
+    wanted += [registered.data_of(ALIAS), *metrics]
+    best = {}
+    no_longer = []
+    for data in dict.fromkeys(filter(None, wanted)):
+        run = candidates.find_best(data, metrics.get(data, _metric(results[0])))
+        if run:
+            best[data] = run
+        else:
+            no_longer.append(alias_of(data))
+    chosen = [data for data in wanted if data in best]
+    if not chosen:
+        no_longer.append(ALIAS)
+    return Champions(best, chosen[0] if chosen else None, no_longer)
 
 
-def _version_of(
-    client: MlflowClient, registry: str, run: Run, metric: str, data: str
-) -> ModelVersion:
-    """Return the registered version of a run's model, which is made if it is not there."""
-    run_id = run.info.run_id
-    model_id = run.data.tags[MODEL]
-    for version in client.search_model_versions(f"name = '{registry}'"):
-        if version.run_id == run_id and version.source == f"models:/{model_id}":
-            return version
+def _metric(result: Result) -> str:
+    champion = result.settings.champion
+    return champion.metric if champion else ""
+
+
+def _register(client: MlflowClient, registry: str, run: Run) -> str:
+    """Register the model of a run; return its version."""
+    tags = run.data.tags
+    metric, model_id = tags[METRIC], tags[MODEL]
     value = run.data.metrics[metric]
     version = client.create_model_version(
         registry,
         f"models:/{model_id}",
-        run_id,
-        tags={metric: repr(value), "data": data},
+        run.info.run_id,
+        tags={metric: repr(value), VERSION_DATA: tags[DATA]},
         description=f"{metric} {value:.4g}: {run.info.run_name}",
         await_creation_for=0,
         model_id=model_id,
@@ -97,32 +209,4 @@ def _version_of(
     # Or the model's page says that it is not registered.
     linked = json.dumps([{"name": registry, "version": version.version}])
     client.set_logged_model_tags(model_id, {"mlflow.modelVersions": linked})
-    return version
-
-
-def _set_champion(client: MlflowClient, registry: str, result: Result, lineage: Lineage) -> None:
-    """Give `champion` to the best on the committed data, or else on those of this result."""
-    registered = client.get_registered_model(registry)
-    own = alias_of(result.compared_on)
-    committed = alias_of(lineage.committed_data_digest(result) or result.compared_on)
-    aliases = registered.aliases
-    if committed in aliases:
-        _set_alias(client, registry, ALIAS, aliases[committed])
-    elif own in aliases and not _is_there(client, registered, ALIAS):
-        _set_alias(client, registry, ALIAS, aliases[own])
-
-
-def _is_there(client: MlflowClient, registered: RegisteredModel, alias: str) -> bool:
-    """Return whether the model of an alias is there, and its run was not deleted."""
-    version = registered.aliases.get(alias)
-    if version is None:
-        return False
-    with suppress(MlflowException):
-        found = client.get_model_version(registered.name, version)
-        return client.get_run(str(found.run_id)).info.lifecycle_stage == "active"
-    return False
-
-
-def _set_alias(client: MlflowClient, registry: str, alias: str, version: str) -> None:
-    if client.get_registered_model(registry).aliases.get(alias) != version:
-        client.set_registered_model_alias(registry, alias, version)
+    return str(version.version)

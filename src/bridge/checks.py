@@ -13,6 +13,7 @@ from bridge.results import Result, is_in_project
 from bridge.settings import FILE, ModelSettings, TensorType
 
 IMAGE_NAME = re.compile(r"[\w\-. /]+")  # what MLflow takes as the name of an image
+NAME_CHARACTERS = 250  # of a metric, at most
 ANY_SIZE = -1  # in a shape
 
 
@@ -26,7 +27,9 @@ def check_result(result: Result) -> None:
     settings = result.settings
     _check_param_names(settings.params)
     _check_images(result)
-    metrics = result.load_numbers().metrics
+    numbers = result.load_numbers()
+    metrics = numbers.metrics
+    _check_lengths([*metrics, *numbers.curves])
     if settings.champion and settings.champion.metric not in metrics:
         known = ", ".join(metrics) or "none"
         _refuse(f"champion.metric is {settings.champion.metric}, but the metrics are {known}")
@@ -43,6 +46,13 @@ def _check_param_names(params: dict[str, Any]) -> None:
         if valid_name(name) != name:
             characters = "letters, digits, spaces and _ - . : /"
             _refuse(f"params: MLflow takes no parameter {name!r}, but names of {characters}")
+
+
+def _check_lengths(names: list[str]) -> None:
+    for name in names:
+        if len(name) > NAME_CHARACTERS:
+            long = f"{name[:40]}... has {len(name)} characters, and MLflow takes {NAME_CHARACTERS}"
+            _refuse(f"names: {long}: give its beginning a shorter name")
 
 
 def _check_images(result: Result) -> None:

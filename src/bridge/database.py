@@ -7,9 +7,9 @@ there, and MLflow itself is asked.
 
 import os
 import sqlite3
+import uuid
 from collections.abc import Iterator
-from contextlib import chdir, closing, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote, unquote, urlparse
 
@@ -40,6 +40,7 @@ LOCATIONS = (
     ("logged_models", "artifact_location"),
     ("model_versions", "storage_location"),
 )
+LONGEST_PATH = 490  # bytes: SQLite takes 504, and a new database has a longer name at first
 TIMEOUT = 30  # seconds that SQLite waits for others
 
 FIND_RUN = f"""
@@ -51,18 +52,25 @@ FIND_RUN = f"""
     AND tags.key = '{RESULT}' AND tags.value = :digest"""
 
 FIND_BEST = f"""
-    SELECT runs.run_uuid
+    SELECT runs.run_uuid, logged_models.artifact_location
     FROM runs JOIN latest_metrics AS metric ON metric.run_uuid = runs.run_uuid
     JOIN tags AS data ON data.run_uuid = runs.run_uuid AND data.key = '{DATA}'
     JOIN tags AS complete ON complete.run_uuid = runs.run_uuid AND complete.key = '{COMPLETE}'
+    JOIN tags AS model ON model.run_uuid = runs.run_uuid AND model.key = '{MODEL}'
+    JOIN logged_models ON logged_models.model_id = model.value
     WHERE runs.experiment_id = :experiment_id AND runs.lifecycle_stage = 'active'
+    AND logged_models.lifecycle_stage = 'active'
     AND data.value = :data AND metric.key = :metric AND NOT metric.is_nan
-    ORDER BY metric.value DESC, runs.start_time ASC, runs.run_uuid LIMIT 1"""
+    ORDER BY metric.value DESC, runs.start_time ASC, runs.run_uuid"""
 
-FIND_CHAMPION = """
-    SELECT versions.run_id FROM registered_model_aliases AS aliases
+FIND_CHAMPION = f"""
+    SELECT versions.run_id, data.value, metric.value FROM registered_model_aliases AS aliases
     JOIN model_versions AS versions
     ON versions.name = aliases.name AND versions.version = aliases.version
+    JOIN tags AS model ON model.run_uuid = versions.run_id AND model.key = '{MODEL}'
+    AND versions.source = 'models:/' || model.value
+    JOIN tags AS data ON data.run_uuid = versions.run_id AND data.key = '{DATA}'
+    JOIN tags AS metric ON metric.run_uuid = versions.run_id AND metric.key = '{METRIC}'
     WHERE aliases.name = :name AND aliases.alias = :alias
     AND versions.current_stage != 'Deleted_Internal'"""
 
@@ -118,21 +126,36 @@ def _has_model(database: sqlite3.Connection, run: PublishedRun) -> bool:
     select = """SELECT artifact_location FROM logged_models
         WHERE model_id = ? AND lifecycle_stage = 'active'"""
     row = database.execute(select, (run.tags.get(MODEL),)).fetchone()
-    return row is not None and artifacts_there(row[0])
+    return row is not None and model_there(row[0])
 
 
 def _has_champion(database: sqlite3.Connection, run: PublishedRun, experiment: str) -> bool:
-    """Return whether the best run on the data of this one has their alias, and there is ALIAS."""
-    data = run.tags.get(DATA, "")
-    asked = {"experiment_id": int(run.experiment_id), "data": data}
-    best = database.execute(FIND_BEST, {**asked, "metric": run.tags.get(METRIC)}).fetchone()
+    """Return whether the best run on the data of this one has their alias, and one has ALIAS."""
+    if os.environ.get("MLFLOW_REGISTRY_URI"):
+        return True  # they are kept elsewhere: MLflow would have to be imported to look there
+    data, metric = run.tags.get(DATA, ""), run.tags.get(METRIC, "")
+    best = _find_best(database, run.experiment_id, data, metric)
     if best is None:
         return True  # no number is the best
     name = safe_name(experiment)
-    find = {"name": name, "alias": alias_of(data)}
-    champion = database.execute(FIND_CHAMPION, find).fetchone()
-    any_data = database.execute(FIND_CHAMPION, {"name": name, "alias": ALIAS}).fetchone()
-    return champion == best and any_data is not None
+    own = database.execute(FIND_CHAMPION, {"name": name, "alias": alias_of(data)}).fetchone()
+    if own is None or own[0] != best:
+        return False
+    champion = database.execute(FIND_CHAMPION, {"name": name, "alias": ALIAS}).fetchone()
+    if champion is None:
+        return False
+    run_id, data, metric = champion
+    return run_id == _find_best(database, run.experiment_id, data, metric)
+
+
+def _find_best(
+    database: sqlite3.Connection, experiment_id: str, data: str, metric: str
+) -> str | None:
+    asked = {"experiment_id": int(experiment_id), "data": data, "metric": metric}
+    for run_id, location in database.execute(FIND_BEST, asked):
+        if model_there(location):
+            return str(run_id)
+    return None
 
 
 def artifacts_there(location: str) -> bool:
@@ -140,6 +163,11 @@ def artifacts_there(location: str) -> bool:
     if location.startswith("file:"):
         return Path(unquote(urlparse(location).path)).exists()
     return ":/" in location or Path(location).exists()
+
+
+def model_there(location: str) -> bool:
+    """Return whether a model can be loaded from a location, as `artifacts_there`."""
+    return artifacts_there(f"{location}/MLmodel")
 
 
 def relocate_artifacts(store: Store) -> None:
@@ -166,62 +194,65 @@ def _replace_locations(database: sqlite3.Connection, old: Path, new: Path) -> No
             database.execute(f"{update} {where}", (location, len(before) + 1, f"{before}/"))
 
 
-def check_writable(store: Store) -> None:
-    """Check that a local store can be written, before MLflow tries for minutes.
+def prepare_database(store: Store) -> None:
+    """See that a local store is there and can be written, before MLflow tries for minutes.
 
     Raises:
-        UserError: with the file, and what SQLite says.
+        UserError: with the file, and what is wrong with it.
     """
-    if store.file is None or not store.file.exists():
+    if store.file is None:
         return
-    if not os.access(store.file, os.W_OK):
-        raise UserError(f"cannot publish to {store.file}: you may not write it")
-    if not os.access(store.file.parent, os.W_OK):
-        raise UserError(f"cannot publish to {store.file}: you may not write its folder")
-    address = f"file:{quote(str(store.file))}?mode=rw"
     try:
-        with closing(sqlite3.connect(address, timeout=TIMEOUT, uri=True)) as database:
-            database.execute("BEGIN IMMEDIATE")
-            database.rollback()
-    except sqlite3.DatabaseError as error:
-        reason = str(error)
-        advice = ""
-        if "not a database" in reason or "malformed" in reason:
-            advice = ". Move it away, and publish again"
-        raise UserError(f"cannot publish to {store.file}: {reason}{advice}") from None
+        if not store.file.exists():
+            _create_database(store, store.file)
+        _check_writable(store.file)
+    except sqlite3.Error as error:
+        raise UserError(_explain(error, store.file)) from None
 
 
-@dataclass(frozen=True)
-class _FastWrites:
-    """Has SQLite not wait for the disk; said to every connection that is made."""
+def _check_writable(file: Path) -> None:
+    if not os.access(file, os.W_OK):
+        raise UserError(f"cannot publish to {file}: you may not write it")
+    if not os.access(file.parent, os.W_OK):
+        raise UserError(f"cannot publish to {file}: you may not write in its folder")
+    address = f"file:{quote(str(file))}?mode=rw"
+    with closing(sqlite3.connect(address, timeout=TIMEOUT, uri=True)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        database.execute("SELECT count(*) FROM sqlite_master")
+        database.rollback()
 
-    def __call__(self, connection: sqlite3.Connection, _: object) -> None:
-        connection.execute("PRAGMA synchronous = OFF")
-        connection.execute("PRAGMA journal_mode = MEMORY")  # no file of its own, left by a kill
+
+def _explain(error: sqlite3.Error, file: Path) -> str:
+    """Return what is wrong with a database, and what to do."""
+    reason = str(error)
+    length = len(os.fsencode(file))
+    if "unable to open" in reason and length > LONGEST_PATH:
+        reason = f"its path has {length} bytes, but SQLite takes {LONGEST_PATH} at most"
+    advice = ""
+    if "not a database" in reason or "malformed" in reason:
+        advice = ". Move it away, and publish again"
+    return f"cannot publish to {file}: {reason}{advice}"
 
 
-def create_database(store: Store) -> None:
+def _create_database(store: Store, file: Path) -> None:
     """Make the tables of a new database aside, and put the whole file in place.
 
     MLflow makes them in place, where two at once, or a kill half-way, leave a database that never
-    works again. It commits 70 times: that none of them waits for the disk saves more than a second
-    of the first `dvc repro`.
+    works again. It commits 70 times: in memory none of them waits for the disk, which saves a
+    second or more of the first `dvc repro`.
     """
-    import sqlalchemy
-    from mlflow import MlflowClient
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    if store.file is None or store.file.exists():
-        return
     with file_lock(store, "database"):
-        if store.file.exists():
+        if file.exists():
             return
-        hurry = _FastWrites()
-        sqlalchemy.event.listen(sqlalchemy.Engine, "connect", hurry)
-        try:
-            with atomic_write(store.file) as temporary, chdir(store.file.parent):
-                temporary.touch()  # where no file can be made, MLflow tries for minutes
-                MlflowClient(f"sqlite:///{quote(str(temporary))}").search_experiments()
-                with temporary.open("rb+") as made:
-                    os.fsync(made.fileno())
-        finally:
-            sqlalchemy.event.remove(sqlalchemy.Engine, "connect", hurry)
+        memory = f"file:{uuid.uuid4().hex}?mode=memory&cache=shared"
+        with atomic_write(file) as temporary:
+            with closing(sqlite3.connect(temporary)) as target:
+                target.execute("PRAGMA user_version = 0")  # now it is known whether it can be made
+                with closing(sqlite3.connect(memory, uri=True)) as source:
+                    address = f"sqlite:///{memory}&uri=true"
+                    SqlAlchemyStore(address, store.folder.as_uri())  # type: ignore[no-untyped-call]
+                    source.backup(target)
+            with temporary.open("rb+") as made:
+                os.fsync(made.fileno())

@@ -13,7 +13,16 @@ from bridge.git import Git
 from bridge.names import display_names
 from bridge.results import Result, locks_of
 from bridge.settings import FILE
-from bridge.stages import Pipeline, StageLock, overlapping_paths, params_of, same_value
+from bridge.stages import (
+    Hashes,
+    Pipeline,
+    StageLock,
+    deps_of,
+    outs_of,
+    overlapping_paths,
+    params_of,
+    same_value,
+)
 from bridge.store import redact_address
 
 
@@ -70,12 +79,10 @@ class Lineage:
         return digest([hashes[path] for path in paths])
 
     @property
-    def _hashes(self) -> dict[str, str | None]:
+    def _hashes(self) -> Hashes:
         """The hashes of the commit's dvc.lock, by path."""
-        hashes: dict[str, str | None] = {}
-        for lock in self.committed.values():
-            hashes |= {**lock.deps, **lock.outs}
-        return hashes
+        locks = self.committed.values()
+        return deps_of(locks) | outs_of(locks)
 
 
 def load_lineage(pipeline: Pipeline) -> Lineage:
@@ -118,9 +125,10 @@ def _dirty(git: Git, pipeline: Pipeline) -> str:
 
 def _inputs(pipeline: Pipeline) -> list[str]:
     """Return the paths that Git must know for the results to be got again."""
-    used = {path for lock in pipeline.locks.values() for path in [*lock.params, *lock.deps]}
-    outs = [path for stage in pipeline.declared.values() for path in stage.outs]
-    inputs = used - set(overlapping_paths(used, outs))
+    used: set[str] = set()
+    for lock in pipeline.locks.values():
+        used.update(lock.params, lock.deps)
+    inputs = used.difference(overlapping_paths(used, pipeline.declared_outs()))
     added = {f"{path}.dvc" for path in inputs}  # Git knows by these what `dvc add` keeps
     return sorted({*inputs, *added, *pipeline.files, FILE})
 
@@ -140,12 +148,15 @@ def _changed_stages(git: Git, commit: str | None, pipeline: Pipeline) -> frozens
     """
     if not commit:
         return frozenset()
-    files = {file for lock in pipeline.locks.values() for file in lock.params}
-    values = {file: _params_at(git, commit, file) for file in files if not file.endswith(".py")}
+    values: dict[str, dict[str, Any]] = {}  # of the commit, by file
     changed = set()
     for name, lock in pipeline.locks.items():
         for file, used in lock.params.items():
-            if file in values and not _has_params(values[file], used):
+            if file.endswith(".py"):
+                continue
+            if file not in values:
+                values[file] = _params_at(git, commit, file)
+            if not _has_params(values[file], used):
                 changed.add(name)
     return frozenset(changed)
 

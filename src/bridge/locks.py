@@ -6,30 +6,44 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
+from bridge.files import digest
 from bridge.store import Store
 
 if TYPE_CHECKING:
-    from filelock import BaseFileLock
     from mlflow import MlflowClient
 
 PATIENCE = 120  # seconds until a claim that nobody renews is that of a publisher that was killed
-TELL_AFTER = 5  # seconds of waiting, until it is said for whom
+RENEW_AFTER = 30  # seconds: a publisher that is alive renews its claim so often
+TELL_AFTER = 3  # seconds of waiting, until it is said for whom
 POLL = 0.2  # seconds
 KEY_DIGITS = 16  # of what is locked, in names
 CREATED_BY_ANOTHER = "RESOURCE_ALREADY_EXISTS"
 GONE = "RESOURCE_DOES_NOT_EXIST"
 
 
-def file_lock(store: Store, key: str) -> "BaseFileLock":
-    """Return a lock among the processes that share the store's folder."""
-    from filelock import FileLock
+@contextmanager
+def file_lock(store: Store, key: str) -> Iterator[Path]:
+    """Hold a lock among the processes that share the store's folder; give the path of its file."""
+    from filelock import FileLock, Timeout
 
     folder = store.folder / ".locks"
     folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / key[:KEY_DIGITS], timeout=5 * PATIENCE)
+    path = folder / key[:KEY_DIGITS]
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=TELL_AFTER)
+    except Timeout:
+        print(f"waiting for another publisher on this machine ({path})", file=sys.stderr)
+        lock.acquire(timeout=5 * PATIENCE)
+    try:
+        yield path
+    finally:
+        lock.release()
 
 
 @contextmanager
@@ -42,97 +56,138 @@ def publish_lock(client: "MlflowClient", store: Store, registry: str, key: str) 
         registry: name of the experiment's registered model.
         key: digest of what is published.
     """
-    with file_lock(store, key):
+    with file_lock(store, key) as path:
         if not store.is_remote:
             yield
             return
-        claim = Claim(client, f"{registry}.publishing.{key[:KEY_DIGITS]}", _holder(store))
+        claim = Claim(
+            client,
+            name=f"{registry}~publishing~{key[:KEY_DIGITS]}",
+            holder=f"{socket.gethostname()}:{store.folder}",
+            note=path.with_name(f"{path.name}.claim"),
+        )
         claim.acquire()
         try:
-            yield
+            with _renewing(claim):
+                yield
         finally:
             claim.release()
 
 
-def _holder(store: Store) -> str:
-    return f"{socket.gethostname()}:{store.folder}"
+@contextmanager
+def _renewing(claim: "Claim") -> Iterator[None]:
+    """Renew a claim while the block runs."""
+    is_done = Event()
+
+    def renew() -> None:
+        while not is_done.wait(RENEW_AFTER):
+            claim.renew()
+
+    thread = Thread(target=renew, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_done.set()
+        thread.join()
+
+
+@dataclass(frozen=True)
+class State:
+    """A claim as it is at the server."""
+
+    description: str  # who has it, with a token that no two claims share
+    renewed: int  # by the server's clock
 
 
 @dataclass
 class Claim:
     """A claim at a server: a registered model, whose name is unique there.
 
-    Whoever can create one of this name goes ahead. Its description says who that is, with a token
-    that no two claims share. One that a killed publisher left is taken away by giving it a name
-    with its token: that can be done once, so of two who want to, one finds that it was done, and
-    neither takes away the claim that the other has made since.
+    1. Whoever can create one of this name, and then reads the own token in it, goes ahead.
+    2. The others wait, as long as it is renewed.
+    3. One that is not renewed was left by a publisher that was killed. It is taken away by giving
+       it a name with a hash of its token. That can be done once: of two who want to, one finds that
+       it was done, and neither takes away the claim that the other has made since.
     """
 
     client: "MlflowClient"
     name: str
-    holder: str  # machine and folder: in one folder, the lock on a file says who goes ahead
+    holder: str  # machine and folder
+    note: Path  # keeps the token: what a killed publisher of this folder left is known by it
+    token: str = field(default_factory=lambda: secrets.token_hex(8))
+    taken_away: list[str] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        self.token = secrets.token_hex(8)
-        self.taken_away: list[str] = []
+    @property
+    def description(self) -> str:
+        """The holder and the token."""
+        return f"{self.holder} {self.token}"
 
     def acquire(self) -> None:
         """Wait until the claim is ours."""
-        begin = time.monotonic()
+        own_before = self.note.read_text() if self.note.exists() else None
+        self.note.write_text(self.description)
+        begin = seen_since = time.monotonic()
         seen = None
-        seen_since = begin
-        has_told = False
+        is_told = False
         while not self._create():
             now = time.monotonic()
             other = self._read()
-            if other != seen:
-                seen = other
-                seen_since = now
             if other is None:
                 continue  # it was released meanwhile
-            holder, _, token = other.rpartition(" ")
-            if holder == self.holder or now - seen_since > PATIENCE:
-                self._take_away(token)
+            if other != seen:
+                seen, seen_since = other, now
+            if other.description == own_before or now - seen_since > PATIENCE:
+                self._take_away(other)
                 continue
-            if now - begin > TELL_AFTER and not has_told:
-                has_told = True
-                wait = f"waiting for {holder}, which publishes the same result"
-                print(f"{wait} (at most {PATIENCE} s, if it was killed)", file=sys.stderr)
+            if now - begin > TELL_AFTER and not is_told:
+                self._tell(other)
+                is_told = True
             time.sleep(POLL)
+
+    def renew(self) -> None:
+        """Show that we are alive; unless it was taken away, when this machine slept, say."""
+        from mlflow import MlflowException
+
+        with suppress(MlflowException):
+            if self._is_ours():
+                self.client.update_registered_model(self.name, description=self.description)
 
     def release(self) -> None:
         """Give the claim back, if it is ours still."""
         from mlflow import MlflowException
 
-        with suppress(MlflowException):
-            if self._read() == self._description:
-                self.client.delete_registered_model(self.name)
         for name in self.taken_away:
             with suppress(MlflowException):
                 self.client.delete_registered_model(name)
+        with suppress(MlflowException):
+            if self._is_ours():
+                self.client.delete_registered_model(self.name)
 
-    @property
-    def _description(self) -> str:
-        return f"{self.holder} {self.token}"
+    def _tell(self, other: State) -> None:
+        holder = other.description.rpartition(" ")[0]
+        patience = f"at most {PATIENCE} s, if it was killed"
+        print(f"waiting for {holder}, which publishes the same ({patience})", file=sys.stderr)
 
     def _create(self) -> bool:
         """Return whether the claim is ours now."""
-        description = self._description
-        if not happened(self.client.create_registered_model, self.name, description=description):
-            return False
-        return self._read() == description
+        create = self.client.create_registered_model
+        return happened(create, self.name, description=self.description) and self._is_ours()
 
-    def _read(self) -> str | None:
-        """Return who has the claim; None if nobody does."""
+    def _is_ours(self) -> bool:
+        state = self._read()
+        return state is not None and state.description == self.description
+
+    def _read(self) -> State | None:
+        """Return the claim that is there; None if there is none."""
         for claim in self.client.search_registered_models(f"name = '{self.name}'"):
-            return claim.description or ""
+            return State(claim.description or "", claim.last_updated_timestamp)
         return None
 
-    def _take_away(self, token: str) -> None:
-        """Take away the claim with this token, unless somebody else did."""
-        name = f"{self.name}.{token}"
-        current = self._read()
-        if current is None or current.rpartition(" ")[2] != token:
+    def _take_away(self, other: State) -> None:
+        """Take away the claim of another, unless somebody else did."""
+        name = f"{self.name}~{digest(other.description)[:KEY_DIGITS]}"
+        if self._read() != other:
             return
         if happened(self.client.rename_registered_model, self.name, name):
             self.taken_away.append(name)

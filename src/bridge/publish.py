@@ -2,29 +2,34 @@
 
 For each result, in this order:
 
-1. Its lock is taken: whoever publishes a result holds it alone (locks.py).
-2. Its run is found by the tag bridge.result, or created with it.
-3. The model is logged, if the result has one: metrics are linked to it as of step 0.
-4. Parameters, metrics, curves and the data set are logged.
-5. Files and images are logged.
-6. The run is FINISHED. That says little: MLflow sets it of half-written runs, too.
-7. Description, digest of the pictures, and the tag bridge.complete are written, in one batch.
+1. Its numbers are read: what is wrong with them is found before there is a run.
+2. Its run is looked for by the tag bridge.result. If nothing of it is missing, that is all.
+3. Its lock is taken: whoever publishes a result holds it alone (locks.py). What another has done
+   meanwhile is looked at again.
+4. The run is created with the tag bridge.result, if it is not there.
+5. The model is logged, if the result has one: the metrics of step 6 are linked to it.
+6. Parameters, metrics, curves and the data set are logged.
+7. Files and images are logged. While they are old and new, the run has no digest of its pictures.
+8. The run is FINISHED. That says little: MLflow sets it of half-written runs, too.
+9. Description, digest of the pictures, and the tag bridge.complete are written, in one batch.
 
 And when all results are there:
 
-8. The best model gets its aliases (champion.py).
+10. The best models get their aliases (champion.py), out of the runs that are there.
 
-What is killed before 7 is found in 2 the next time, and written again from 3 on: everything is
+What is killed before 9 is found in 2 the next time, and written again from 5 on: everything is
 written with the same name, step and time as before, so that it is there once (run_content.py).
-A run that has the tag is left alone. Its status would not do: see 6.
+What is killed before 10 is found by the alias that the best run does not have.
 """
 
 import colorsys
 import errno
 import itertools
 import re
+import shlex
 import tempfile
 from collections.abc import Iterator
+from contextlib import chdir, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,18 +38,28 @@ from typing import Any
 import mlflow
 import sqlalchemy
 from mlflow import MlflowClient, MlflowException
-from mlflow.entities import Experiment, LoggedModelStatus, Run, RunTag
+from mlflow.entities import Experiment, Run, RunTag
 
 from bridge.champion import update_champion
-from bridge.database import artifacts_there, check_writable, create_database
+from bridge.database import artifacts_there, model_there, prepare_database
 from bridge.description import describe, run_name
 from bridge.errors import UserError
 from bridge.files import digest
 from bridge.lineage import Lineage
 from bridge.locks import happened, publish_lock
 from bridge.names import valid_name
-from bridge.results import Result
-from bridge.run_content import UPLOADS, log_files, log_model, log_values, pool, remove_images
+from bridge.results import Numbers, Result
+from bridge.run_content import (
+    UPLOADS,
+    can_go_on,
+    link_metrics,
+    log_files,
+    log_model,
+    log_values,
+    pool,
+    remove_images,
+    shorten,
+)
 from bridge.store import (
     COMPLETE,
     DATA,
@@ -63,7 +78,7 @@ from bridge.store import (
 SEQUENCE_NUMBER = "bridge.order"  # tag of a run: how many were published before it
 NOTE = "mlflow.note.content"  # tag of a run: its description
 OUR_NOTE = "bridge.note"  # tag of a run: digest of the description that the bridge wrote
-TAG_CHARACTERS = 250  # of a tag's name
+MOST_NAMES = 50  # of DVC experiments that had one result
 VALUE_CHARACTERS = 5000  # of a tag's value
 REASON_CHARACTERS = 300
 
@@ -71,7 +86,7 @@ REASON_CHARACTERS = 300
 STORE_ERRORS = (MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError, ImportError)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Publisher:
     """What all results are published with."""
 
@@ -79,11 +94,36 @@ class _Publisher:
     store: Store
     experiment: Experiment
     lineage: Lineage
-    sequence: Iterator[int]
+    sequence: Iterator[int] | None = None
 
     @property
     def registry(self) -> str:
         return safe_name(self.experiment.name)
+
+
+@dataclass(frozen=True)
+class _RunState:
+    """What there is of a result's run, and what is missing."""
+
+    run: Run
+    is_fresh: bool = False  # made just now: nothing is there
+    is_lost: bool = False  # its artifacts are gone
+    lacks_model: bool = False  # or its files are gone
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether it was never complete."""
+        return COMPLETE not in self.run.data.tags
+
+    def has_pictures(self, result: Result) -> bool:
+        return bool(self.run.data.tags.get(PICTURES) == result.pictures_digest)
+
+    def is_whole(self, result: Result, experiment: str | None) -> bool:
+        """Return whether nothing is missing: nor the name of the DVC experiment."""
+        names = self.run.data.tags.get(EXPERIMENTS, "").split()
+        is_named = experiment is None or experiment in names
+        is_there = not (self.is_begun or self.is_lost or self.lacks_model)
+        return is_there and is_named and self.has_pictures(result)
 
 
 def publish(results: list[Result], lineage: Lineage, store: Store) -> dict[str, PublishedRun]:
@@ -97,64 +137,72 @@ def publish(results: list[Result], lineage: Lineage, store: Store) -> dict[str, 
     Raises:
         UserError: the store is unreachable, or refuses.
     """
-    check_writable(store)
+    folder = store.file.parent if store.file else lineage.root
     try:
-        create_database(store)
-        mlflow.set_tracking_uri(store.uri)  # the client is not enough: models:/ is looked up here
-        client = MlflowClient(store.uri)
-        experiment = _find_or_create_experiment(client, store)
-        sequence = _sequence_numbers(client, experiment.experiment_id)
-        publisher = _Publisher(client, store, experiment, lineage, sequence)
-        with pool(UPLOADS if store.is_remote else 1) as workers:  # a server answers several at once
-            runs = list(workers.map(partial(_publish_result, publisher), results))
-        experiment_id = experiment.experiment_id
-        update_champion(client, store, experiment.name, experiment_id, results, lineage)
+        folder.mkdir(parents=True, exist_ok=True)
+        with chdir(folder):  # the address of a database may be said from there
+            return _publish_all(results, lineage, store)
     except STORE_ERRORS as error:
         raise UserError(_explain(error, lineage.root, store)) from None
+
+
+def _publish_all(results: list[Result], lineage: Lineage, store: Store) -> dict[str, PublishedRun]:
+    prepare_database(store)
+    mlflow.set_tracking_uri(store.uri)  # the client is not enough: models:/ is looked up here
+    client = MlflowClient(store.uri)
+    experiment = _find_or_create_experiment(client, store)
+    publisher = _Publisher(client, store, experiment, lineage)
+    with pool(UPLOADS if store.is_remote else 1) as workers:  # a server answers several at once
+        runs = list(workers.map(partial(_publish_result, publisher), results))
+    experiment_id = experiment.experiment_id
+    update_champion(client, store, experiment.name, experiment_id, results, lineage)
     return {result.digest: run for result, run in zip(results, runs, strict=True)}
 
 
 def _publish_result(publisher: _Publisher, result: Result) -> PublishedRun:
-    """Publish one result; the numbers are those of the module's docstring."""
-    client, store = publisher.client, publisher.store
-    numbers = result.load_numbers()
-    with publish_lock(client, store, publisher.registry, result.digest):  # 1
-        run = _find_or_create_run(publisher, result)  # 2
-        is_new = COMPLETE not in run.data.tags
-        is_lost = not artifacts_there(run.info.artifact_uri)
-        tags = {}
-        if result.settings.model:
-            model_id = _whole_model(client, run)
-            if model_id is None or is_new or is_lost:
-                model_id = log_model(client, store, run, result)  # 3
-            tags[MODEL] = model_id
-        if is_new:
-            log_values(client, run, result, numbers, tags.get(MODEL))  # 4
-        if is_lost or run.data.tags.get(PICTURES) != result.pictures_digest:
-            _write_files(publisher, run, result, is_lost=is_lost)  # 5
-        if is_new:
-            client.set_terminated(run.info.run_id, "FINISHED")  # 6
-        tags |= _last_tags(publisher, run, result, numbers.metrics)
-        batch = [RunTag(key, value) for key, value in tags.items()]
-        client.log_batch(run.info.run_id, tags=[*batch, RunTag(COMPLETE, "true")])  # 7
+    """Publish one result; the steps are those of the module's docstring."""
+    numbers = result.load_numbers()  # 1
+    state = _find_run(publisher, result)  # 2
+    if state and state.is_whole(result, publisher.lineage.experiment):
+        return _published(state.run, {}, is_new=False)
+    with publish_lock(publisher.client, publisher.store, publisher.registry, result.digest):  # 3
+        state = _find_run(publisher, result)
+        if state and state.is_begun and not can_go_on(state.run, result, numbers):
+            publisher.client.delete_run(state.run.info.run_id)
+            state = None
+        state = state or _create_run(publisher, result)  # 4
+        tags = _write(publisher, state, result, numbers)  # 5 to 9
+    return _published(state.run, tags, is_new=state.is_begun)
+
+
+def _published(run: Run, tags: dict[str, str], *, is_new: bool) -> PublishedRun:
+    tags = {**run.data.tags, **tags}
     return PublishedRun(run.info.run_id, run.info.experiment_id, tags, is_new)
 
 
-def _whole_model(client: MlflowClient, run: Run) -> str | None:
-    """Return the ID of a run's logged model, if it is ready and its files are there."""
-    asked = f"source_run_id = '{run.info.run_id}'"
-    for model in client.search_logged_models([run.info.experiment_id], asked):
-        if model.status == LoggedModelStatus.READY and artifacts_there(model.artifact_location):
-            return str(model.model_id)
-    return None
-
-
-def _write_files(publisher: _Publisher, run: Run, result: Result, *, is_lost: bool) -> None:
-    """Write files and images; while they are old and new, the run has no digest of pictures."""
-    publisher.client.set_tag(run.info.run_id, PICTURES, "")
-    if not is_lost:
-        remove_images(run)
-    log_files(publisher.store, run, result)
+def _write(
+    publisher: _Publisher, state: _RunState, result: Result, numbers: Numbers
+) -> dict[str, str]:
+    """Write what is missing of a run, and return the tags that are written last."""
+    client, store, run = publisher.client, publisher.store, state.run
+    run_id = run.info.run_id
+    tags = _last_tags(publisher, run, result, numbers.metrics)
+    if result.settings.model and (state.is_begun or state.lacks_model):
+        tags[MODEL] = log_model(client, store, run, result, is_fresh=state.is_fresh)  # 5
+    if state.lacks_model:
+        link_metrics(client, run, result, numbers, tags[MODEL])
+    if state.is_begun:
+        log_values(client, run, result, numbers, tags.get(MODEL))  # 6
+    if state.is_lost or not state.has_pictures(result):
+        if not state.is_fresh:
+            client.set_tag(run_id, PICTURES, "")
+            remove_images(run, result)
+        log_files(store, run, result)  # 7
+    if state.is_begun:
+        client.set_terminated(run_id, "FINISHED")  # 8
+    last = [RunTag(key, value) for key, value in {**tags, COMPLETE: "true"}.items()]
+    client.log_batch(run_id, tags=last)  # 9
+    return tags
 
 
 def _last_tags(
@@ -165,36 +213,61 @@ def _last_tags(
     names = list(dict.fromkeys(names))
     tags = {PICTURES: result.pictures_digest}
     if names:
-        tags[EXPERIMENTS] = " ".join(names)[:VALUE_CHARACTERS]
+        tags[EXPERIMENTS] = " ".join(names[:MOST_NAMES])
     champion = result.settings.champion
     if champion:
         tags[DATA] = result.compared_on
         tags[METRIC] = champion.metric
-    note = run.data.tags.get(NOTE, "")
-    is_ours = run.data.tags.get(OUR_NOTE) in (None, digest(note)) or not note
-    if is_ours:  # what a user wrote there stays
+    note = run.data.tags.get(NOTE)
+    if note is None or run.data.tags.get(OUR_NOTE) == digest(note):  # what a user wrote there stays
         tags[NOTE] = describe(result, publisher.lineage, metrics, names)[:VALUE_CHARACTERS]
         tags[OUR_NOTE] = digest(tags[NOTE])
     return tags
 
 
-def _find_or_create_run(publisher: _Publisher, result: Result) -> Run:
-    client = publisher.client
-    experiment_id = publisher.experiment.experiment_id
-    runs = client.search_runs([experiment_id], f"tags.`{RESULT}` = '{result.digest}'")
-    if runs:
-        return runs[0]
+def _find_run(publisher: _Publisher, result: Result) -> _RunState | None:
+    """Return the run of a result, and what is missing of it; None if there is no run."""
+    experiment_ids = [publisher.experiment.experiment_id]
+    runs = publisher.client.search_runs(experiment_ids, f"tags.`{RESULT}` = '{result.digest}'")
+    if not runs:
+        return None
+    run = runs[0]
+    is_complete = COMPLETE in run.data.tags
+    return _RunState(
+        run,
+        is_lost=not artifacts_there(run.info.artifact_uri),
+        lacks_model=is_complete and bool(result.settings.model) and not _has_model(publisher, run),
+    )
+
+
+def _has_model(publisher: _Publisher, run: Run) -> bool:
+    """Return whether a run's logged model is there, with its files."""
+    model_id = run.data.tags.get(MODEL)
+    if not model_id:
+        return False
+    with suppress(MlflowException):  # it was deleted
+        location = publisher.client.get_logged_model(model_id).artifact_location
+        if not publisher.store.is_remote:
+            return model_there(location)
+        files = publisher.client.list_logged_model_artifacts(model_id)
+        return any(file.path == "MLmodel" for file in files)
+    return False
+
+
+def _create_run(publisher: _Publisher, result: Result) -> _RunState:
+    client, experiment_id = publisher.client, publisher.experiment.experiment_id
     name = run_name(result, publisher.lineage)
-    return client.create_run(experiment_id, tags=_first_tags(publisher, result), run_name=name)
+    tags = _first_tags(publisher, result)
+    return _RunState(client.create_run(experiment_id, tags=tags, run_name=name), is_fresh=True)
 
 
 def _first_tags(publisher: _Publisher, result: Result) -> dict[str, str]:
     """Return the tags that a run is created with."""
     lineage = publisher.lineage
-    sequence_number = next(publisher.sequence)
+    sequence_number = _next_number(publisher)
     tags = {}
     for path, md5 in result.hashes.items():
-        tags[f"dvc.md5.{valid_name(path)}"[:TAG_CHARACTERS]] = str(md5)
+        tags[shorten(f"dvc.md5.{valid_name(path)}")] = str(md5)
     tags |= {
         RESULT: result.digest,
         SEQUENCE_NUMBER: str(sequence_number),
@@ -211,13 +284,18 @@ def _first_tags(publisher: _Publisher, result: Result) -> dict[str, str]:
     return tags
 
 
-def _sequence_numbers(client: MlflowClient, experiment_id: str) -> Iterator[int]:
-    """Return numbers that go on from the last run's; they say the order of colours, and no more."""
-    newest = ["attributes.start_time DESC"]
-    runs = client.search_runs([experiment_id], max_results=1, order_by=newest)
-    if not runs:
-        return itertools.count(0)
-    return itertools.count(1 + int(runs[0].data.tags.get(SEQUENCE_NUMBER, 0)))
+def _next_number(publisher: _Publisher) -> int:
+    """Return how many runs were published before, as far as the last one knows.
+
+    It says the order of the colours, and no more: two at once may have the same.
+    """
+    if publisher.sequence is None:
+        newest = ["attributes.start_time DESC"]
+        experiment_ids = [publisher.experiment.experiment_id]
+        runs = publisher.client.search_runs(experiment_ids, max_results=1, order_by=newest)
+        last = int(runs[0].data.tags.get(SEQUENCE_NUMBER, 0)) if runs else -1
+        publisher.sequence = itertools.count(last + 1)
+    return next(publisher.sequence)
 
 
 def _color(sequence_number: int) -> str:
@@ -244,6 +322,11 @@ def _find_or_create_experiment(client: MlflowClient, store: Store) -> Experiment
     if found.lifecycle_stage != "active":
         advice = "restore it, or set MLFLOW_EXPERIMENT_NAME"
         raise UserError(f"the experiment {found.name} was deleted in MLflow: {advice}")
+    moved_from = found.tags.get(FOLDER, str(store.folder))
+    if moved_from != str(store.folder) and not store.is_remote:
+        reason = "and the bridge does not know the tables of this version of MLflow"
+        advice = f"move it back, or move {store.file} away, and all is published again"
+        raise UserError(f"the store was moved here from {moved_from}, {reason}: {advice}")
     return found
 
 
@@ -257,22 +340,23 @@ def _location(store: Store) -> dict[str, Any]:
 
 def _explain(error: Exception, root: Path, store: Store) -> str:
     """Return what went wrong, where, and how to publish when that is mended."""
-    reason = _reason(error)
-    reason = " ".join(store.redact(reason).split())[:REASON_CHARACTERS]
+    reason = " ".join(store.redact(_reason(error, store)).split())[:REASON_CHARACTERS]
     bridge = Path(__file__).resolve().parent
     command = bridge.relative_to(root) if bridge.is_relative_to(root) else bridge
-    advice = f"python {command} publishes it, when that is mended"
+    advice = f"when that is mended, python {shlex.quote(str(command))} publishes it"
     return (
         f"cannot publish to {store.redacted_uri}: {reason}\n"
         f"Nothing that was computed is lost; {advice}."
     )
 
 
-def _reason(error: Exception) -> str:
-    """Return what went wrong, without SQL, and with the folder of a disk that is full."""
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        full = error.filename or tempfile.gettempdir()
-        return f"no space is left on the disk of {Path(full).parent}"
+def _reason(error: Exception, store: Store) -> str:
+    """Return what went wrong, without SQL, and with the disk that is full."""
+    text = str(error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"no space is left on the disk of {error.filename or tempfile.gettempdir()}"
+    if "disk is full" in text or "No space left" in text:
+        return f"no space is left on the disk of {store.folder.parent}, or {tempfile.gettempdir()}"
     original = getattr(error, "orig", None) or error
     text = re.sub(r"\s*\[(SQL|parameters): .*", "", str(original), flags=re.DOTALL)
     return re.sub(r"\(Background on this error at: \S*\)", "", text).strip()

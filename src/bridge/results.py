@@ -11,7 +11,15 @@ from bridge.errors import UserError
 from bridge.files import digest, files_in, flatten, is_picture, md5, read, read_table
 from bridge.names import Key, display_names
 from bridge.settings import FILE, Settings
-from bridge.stages import Pipeline, StageLock, overlapping_paths, params_of
+from bridge.stages import (
+    Hashes,
+    Pipeline,
+    StageLock,
+    deps_of,
+    outs_of,
+    overlapping_paths,
+    params_of,
+)
 
 # What a stage depends on, but no data: the settings of the project, and code.
 CODE = {".py", ".ipynb", ".sh", ".r", ".jl", ".sql"}
@@ -50,9 +58,9 @@ class Result:
     settings: Settings  # for this run
     stage_names: list[str]  # all that it was made by
     params: dict[str, Any]
-    hashes: dict[str, str | None]  # by path, of its files
-    pictures: dict[str, str | None]  # by path, of its pictures
-    data: dict[str, str | None]  # by path, of its data set
+    hashes: Hashes  # by path, of its files
+    pictures: Hashes  # by path, of its pictures
+    data: Hashes  # by path, of its data set
     compared_on: str  # digest of the data that mlflow.yaml names for the champion
     metric_files: list[str]
     curves: list[CurveTable]
@@ -189,19 +197,22 @@ def load_results(pipeline: Pipeline, settings: Settings) -> list[Result]:
     if not pipeline.upstream:
         reason = "dvc.yaml has none, or none that writes a dep of ours"
         raise UserError(f"there are no stages to publish: {reason}")
-    traced = {
-        run: pipeline.trace(names) for run, names in _stages_by_run(pipeline, settings).items()
-    }
-    for names in traced.values():
-        for name in names:
-            if name not in pipeline.locks:
-                reason = f"stage {name} has not run, so there is no result to publish"
-                raise UserError(f"{reason}: run dvc repro first")
-    _check_curves(pipeline, settings, traced)
+    stages = {}
+    for run, asked in _stages_by_run(pipeline, settings).items():
+        stages[run] = pipeline.trace(asked)
+        _check_have_run(pipeline, stages[run])
+    _check_curves(pipeline, settings, stages)
     results = []
-    for run, names in traced.items():
+    for run, names in stages.items():
         results.append(_make_result(pipeline, names, run, settings.for_run(run)))
     return results
+
+
+def _check_have_run(pipeline: Pipeline, names: list[str]) -> None:
+    for name in names:
+        if name not in pipeline.locks:
+            reason = f"stage {name} has not run, so there is no result to publish"
+            raise UserError(f"{reason}: run dvc repro first")
 
 
 def _stages_by_run(pipeline: Pipeline, settings: Settings) -> dict[str, list[str]]:
@@ -235,21 +246,18 @@ def _check_curves(pipeline: Pipeline, settings: Settings, runs: Iterable[str]) -
 class _Files:
     """The files of some stages, with their hashes by path."""
 
-    deps: dict[str, str | None]
-    outs: dict[str, str | None]
+    deps: Hashes
+    outs: Hashes
 
     @property
-    def known(self) -> dict[str, str | None]:
+    def known(self) -> Hashes:
         return {**self.deps, **self.outs}
 
 
 def _make_result(pipeline: Pipeline, names: list[str], run: str, settings: Settings) -> Result:
     root = pipeline.root
     locks = [pipeline.locks[name] for name in names]
-    files = _Files(
-        deps={path: hashed for lock in locks for path, hashed in lock.deps.items()},
-        outs={path: hashed for lock in locks for path, hashed in lock.outs.items()},
-    )
+    files = _Files(deps_of(locks), outs_of(locks))
     _check_paths(files, run, settings)
     pictures = _final_pictures(root, files)
     hashes = {path: hashed for path, hashed in files.outs.items() if path not in pictures}
@@ -281,13 +289,13 @@ def _make_result(pipeline: Pipeline, names: list[str], run: str, settings: Setti
     )
 
 
-def _result_digest(run: str, params: dict[Key, Any], hashes: dict[str, str | None]) -> str:
+def _result_digest(run: str, params: dict[Key, Any], hashes: Hashes) -> str:
     """Return what a result is known by: runs that are published are found by it."""
     by_key = {f"{file}:{name}": value for (file, name), value in params.items()}
     return digest({"run": run, "params": by_key, "hashes": hashes})
 
 
-def _final_pictures(root: Path, files: _Files) -> dict[str, str | None]:
+def _final_pictures(root: Path, files: _Files) -> Hashes:
     """Return the outputs that are pictures, and that no stage goes on from."""
     needed = set(overlapping_paths(files.outs, files.deps))
     pictures = {}

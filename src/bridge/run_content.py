@@ -12,15 +12,26 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient, MlflowException
-from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param, Run
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    InputTag,
+    LoggedModel,
+    LoggedModelOutput,
+    Metric,
+    Param,
+    Run,
+)
 from mlflow.models import Model
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from PIL import Image
 
+from bridge.files import digest
 from bridge.model_format import copy, write_model
 from bridge.results import Numbers, Result, StepImage
 from bridge.store import Store
@@ -34,34 +45,62 @@ VALUE_CHARACTERS = 6000
 DIGEST_CHARACTERS = 36
 
 
-def log_model(client: MlflowClient, store: Store, run: Run, result: Result) -> str:
+def log_model(
+    client: MlflowClient, store: Store, run: Run, result: Result, *, is_fresh: bool = False
+) -> str:
     """Log the trained model of a result, once; return its ID.
 
     One that is there was left by a publisher that was killed: its files are written again.
     """
-    model_id, location = _logged_model(client, run, result)
+    models = [] if is_fresh else _logged_models(client, run)
+    model = models[0] if models else _create_model(client, run, result)
+    model_id, location = model.model_id, model.artifact_location
     with tempfile.TemporaryDirectory() as folder:
-        model = Model(location, run.info.run_id, model_uuid=model_id, model_id=model_id)
-        write_model(Path(folder), model, result)
+        description = Model(location, run.info.run_id, model_uuid=model_id, model_id=model_id)
+        write_model(Path(folder), description, result)
         upload(store, location, Path(folder))
     client.finalize_logged_model(model_id, "READY")
     linked = run.outputs.model_outputs if run.outputs else []
     if model_id not in [output.model_id for output in linked]:
         client.log_outputs(run.info.run_id, [LoggedModelOutput(model_id, step=0)])
-    return model_id
+    return str(model_id)
 
 
-def _logged_model(client: MlflowClient, run: Run, result: Result) -> tuple[str, str]:
-    """Return ID and location of the logged model of a run, which is created if it is not there."""
-    experiment_id, run_id = run.info.experiment_id, run.info.run_id
-    models = client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'")
-    if models:
-        return models[0].model_id, models[0].artifact_location
-    params = {key: str(value) for key, value in result.params.items()}
+def _logged_models(client: MlflowClient, run: Run) -> list[LoggedModel]:
+    filter_string = f"source_run_id = '{run.info.run_id}'"
+    return list(client.search_logged_models([run.info.experiment_id], filter_string))
+
+
+def _create_model(client: MlflowClient, run: Run, result: Result) -> LoggedModel:
+    params = {shorten(key): str(value) for key, value in result.params.items()}
     tags = {"mlflow.note.content": f"Of the run {run.info.run_name}"}
     name = result.run or "model"
-    made = client.create_logged_model(experiment_id, name, run_id, tags, params)
-    return made.model_id, made.artifact_location
+    return client.create_logged_model(
+        run.info.experiment_id, name, run.info.run_id, tags=tags, params=params
+    )
+
+
+def link_metrics(
+    client: MlflowClient, run: Run, result: Result, numbers: Numbers, model_id: str
+) -> None:
+    """Log the final metrics, and link them to a model.
+
+    Those that the run has already are not doubled: they have the same step and time.
+    """
+    metrics = _final_metrics(run, result, numbers, model_id)
+    for batch in _batches(metrics, BATCH_METRICS):
+        client.log_batch(run.info.run_id, metrics=batch)
+
+
+def can_go_on(run: Run, result: Result, numbers: Numbers) -> bool:
+    """Return whether a run that was begun can become that of a result.
+
+    It cannot if mlflow.yaml was changed meanwhile: MLflow takes no other value of a parameter, and
+    values of other names would stay.
+    """
+    names = {shorten(name) for name in [*numbers.metrics, *numbers.curves]}
+    has_other_params = not run.data.params.items() <= _params(result).items()
+    return not has_other_params and run.data.metrics.keys() <= names
 
 
 def log_values(
@@ -73,24 +112,40 @@ def log_values(
     takes one with the same step and time for the same.
     """
     run_id, start = run.info.run_id, run.info.start_time
-    data = _datasets(result)
-    about: dict[str, Any] = {"model_id": model_id}
-    if data:
-        about |= {"dataset_name": data[0].name, "dataset_digest": data[0].digest}
-    metrics = []
-    for name, value in numbers.metrics.items():
-        metrics.append(Metric(name, value, start, 0, **about))
+    metrics = _final_metrics(run, result, numbers, model_id)
     for name, curve in numbers.curves.items():
         for step, value in curve.items():
-            metrics.append(Metric(name, value, start + step, step))
-    params = []
-    for name, value in result.params.items():
-        params.append(Param(name[:KEY_CHARACTERS], str(value)[:VALUE_CHARACTERS]))
-    for batch in _batches(metrics, BATCH_METRICS):
-        client.log_batch(run_id, metrics=batch)
-    for batch in _batches(params, BATCH_PARAMS):
-        client.log_batch(run_id, params=batch)
-    _log_datasets(client, run_id, data)
+            metrics.append(Metric(shorten(name), value, start + step, step))
+    params = [Param(name, value) for name, value in _params(result).items()]
+    batches = zip_longest(_batches(metrics, BATCH_METRICS), _batches(params, BATCH_PARAMS))
+    for some_metrics, some_params in batches:
+        client.log_batch(run_id, some_metrics or [], some_params or [])
+    _log_datasets(client, run_id, _datasets(result))
+
+
+def _final_metrics(
+    run: Run, result: Result, numbers: Numbers, model_id: str | None
+) -> list[Metric]:
+    about: dict[str, Any] = {"model_id": model_id}
+    data = _datasets(result)
+    if data:
+        about |= {"dataset_name": data[0].name, "dataset_digest": data[0].digest}
+    start = run.info.start_time
+    metrics = numbers.metrics.items()
+    return [Metric(shorten(name), value, start, 0, **about) for name, value in metrics]
+
+
+def _params(result: Result) -> dict[str, str]:
+    params = result.params.items()
+    return {shorten(name): str(value)[:VALUE_CHARACTERS] for name, value in params}
+
+
+def shorten(name: str) -> str:
+    """Return a name as long as MLflow takes it; two names stay two."""
+    if len(name) <= KEY_CHARACTERS:
+        return name
+    digits = digest(name)[:8]
+    return f"{name[: KEY_CHARACTERS - 9]}-{digits}"
 
 
 def _batches(items: list[Any], size: int) -> Iterator[list[Any]]:
@@ -99,12 +154,12 @@ def _batches(items: list[Any], size: int) -> Iterator[list[Any]]:
 
 
 def _datasets(result: Result) -> list[Dataset]:
-    datasets = []
+    datasets: dict[tuple[str, str], Dataset] = {}
     for path, md5 in result.data.items():
         source = json.dumps({"uri": path})
-        digest = (md5 or "")[:DIGEST_CHARACTERS]
-        datasets.append(Dataset(Path(path).stem, digest, "local", source))
-    return datasets
+        name, digits = Path(path).stem, (md5 or "")[:DIGEST_CHARACTERS]
+        datasets.setdefault((name, digits), Dataset(name, digits, "local", source))
+    return list(datasets.values())
 
 
 def _log_datasets(client: MlflowClient, run_id: str, datasets: list[Dataset]) -> None:
@@ -127,7 +182,7 @@ def log_files(store: Store, run: Run, result: Result) -> None:
         upload(store, run.info.artifact_uri, folder)
 
 
-def _write_image(folder: Path, image: StepImage, start: int, digest: str) -> None:
+def _write_image(folder: Path, image: StepImage, start: int, result_digest: str) -> None:
     """Write an image under the name that `MlflowClient.log_image` gives to those with steps.
 
     `log_image` itself adds a random part to the name, and would double the image of a run that is
@@ -135,20 +190,33 @@ def _write_image(folder: Path, image: StepImage, start: int, digest: str) -> Non
     """
     folder.mkdir(exist_ok=True)
     key = image.name.replace("/", "#")
-    unique = uuid.UUID(digest[:32])
-    name = f"{key}+step+{image.step}+timestamp+{start + image.step}+{unique}"
+    stem = f"{key}+step+{image.step}+timestamp+{start + image.step}+{_unique_part(result_digest)}"
     with Image.open(image.path) as picture:
-        picture.save(folder / f"{name}+compressed.webp", method=0)
+        picture.save(folder / f"{stem}+compressed.webp", method=0)
         if image.path.suffix == ".png":
-            shutil.copy(image.path, folder / f"{name}.png")
+            shutil.copy(image.path, folder / f"{stem}.png")
         else:
-            picture.save(folder / f"{name}.png")
+            picture.save(folder / f"{stem}.png")
 
 
-def remove_images(run: Run) -> None:
-    """Remove the images of a run: those of steps that are no longer drawn would stay."""
+def _unique_part(result_digest: str) -> uuid.UUID:
+    """Return the part of an image's name that says that the bridge wrote it."""
+    return uuid.UUID(result_digest[:32])
+
+
+def remove_images(run: Run, result: Result) -> None:
+    """Remove the images that the bridge wrote: those of steps that are no longer drawn would stay.
+
+    Those that a user has added to the run are left.
+    """
     repository: Any = get_artifact_repository(run.info.artifact_uri)
-    repository.delete_artifacts("images")
+    paths = [file.path for file in repository.list_artifacts("images")]
+    unique = str(_unique_part(result.digest))
+    ours = [path for path in paths if unique in path]
+    if paths == ours:
+        ours = ["images"] if ours else []  # all of them, in one request
+    for path in ours:
+        repository.delete_artifacts(path)
 
 
 def upload(store: Store, location: str, folder: Path) -> None:

@@ -12,14 +12,16 @@ from bridge.names import Key
 
 RECEIPT = "mlruns/receipt.json"  # the output of our own stage
 
+Hashes = dict[str, str | None]  # by path; None where DVC has none
+
 
 @dataclass(frozen=True)
 class StageLock:
     """A stage that has run, as dvc.lock has it; paths are relative to the project."""
 
     params: dict[str, dict[str, Any]]  # by file, values by dotted name
-    deps: dict[str, str | None]  # hashes by path
-    outs: dict[str, str | None]
+    deps: Hashes
+    outs: Hashes
 
 
 class Pipeline:
@@ -81,6 +83,13 @@ class Pipeline:
                 raise UserError(f"cannot use {stage.lock}: {advice}") from None
         return locks
 
+    def declared_outs(self) -> list[str]:
+        """Return the paths of all that the stages write."""
+        outs: list[str] = []
+        for stage in self.declared.values():
+            outs += stage.outs
+        return outs
+
     def trace(self, names: Iterable[str]) -> list[str]:
         """Return the names of these stages and of all upstream of them, in order."""
         found = set()
@@ -100,7 +109,7 @@ class Pipeline:
         """
         locks = {name: self.locks[name] for name in names}
         values = self._current_params(locks.values())
-        outs = {path: hashed for lock in locks.values() for path, hashed in lock.outs.items()}
+        outs = outs_of(locks.values())
         for name, lock in locks.items():
             for file, used in lock.params.items():
                 if file in values:
@@ -109,10 +118,14 @@ class Pipeline:
 
     def _current_params(self, locks: Iterable[StageLock]) -> dict[str, dict[str, Any]]:
         """Return the values of now by file and name, of the files that DVC does not run."""
-        files = {file for lock in locks for file in lock.params if not file.endswith(".py")}
-        return {file: flatten(read(self.root / file)) for file in sorted(files)}
+        values = {}
+        for lock in locks:
+            for file in lock.params:
+                if file not in values and not file.endswith(".py"):
+                    values[file] = flatten(read(self.root / file))
+        return values
 
-    def _check_deps(self, lock: StageLock, outs: dict[str, str | None]) -> None:
+    def _check_deps(self, lock: StageLock, outs: Hashes) -> None:
         """Check that what a stage read is what the others wrote: all of an output, or a part."""
         for dep in overlapping_paths(lock.deps, outs):
             used = lock.deps[dep]
@@ -141,7 +154,9 @@ def same_value(value: Any, other: Any) -> bool:
 def overlapping_paths(paths: Iterable[str], others: Iterable[str]) -> list[str]:
     """Return those of the paths that are one of the others, lie in one, or hold one."""
     others = set(others)
-    folders = {folder for other in others for folder in _with_parents(other)}
+    folders: set[str] = set()
+    for other in others:
+        folders.update(_with_parents(other))
     overlapping = []
     for path in paths:
         if path in folders or not others.isdisjoint(_with_parents(path)):
@@ -153,6 +168,22 @@ def _with_parents(path: str) -> list[str]:
     """Return a path, and the folders that it lies in."""
     parts = path.split("/")
     return ["/".join(parts[:end]) for end in range(1, len(parts) + 1)]
+
+
+def deps_of(locks: Iterable[StageLock]) -> Hashes:
+    """Return the hashes of all that stages read, by path."""
+    deps: Hashes = {}
+    for lock in locks:
+        deps |= lock.deps
+    return deps
+
+
+def outs_of(locks: Iterable[StageLock]) -> Hashes:
+    """Return the hashes of all that stages wrote, by path."""
+    outs: Hashes = {}
+    for lock in locks:
+        outs |= lock.outs
+    return outs
 
 
 def params_of(locks: Iterable[StageLock]) -> dict[Key, Any]:
@@ -175,11 +206,10 @@ def _parse_lock(wdir: str, entry: dict[str, Any]) -> StageLock:
     return StageLock(params, deps, outs)
 
 
-def _parse_hashes(wdir: str, parts: list[dict[str, Any]]) -> dict[str, str | None]:
+def _parse_hashes(wdir: str, parts: list[dict[str, Any]]) -> Hashes:
     """Return hashes by path; those of a remote file have other names than md5."""
     hashes = {}
     for part in parts:
-        hashes[inside(wdir, part["path"])] = (
-            part.get("md5") or part.get("etag") or part.get("checksum")
-        )
+        path = inside(wdir, part["path"])
+        hashes[path] = part.get("md5") or part.get("etag") or part.get("checksum")
     return hashes

@@ -5,7 +5,7 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from bridge.errors import UserError
 from bridge.files import main_checkout
@@ -24,9 +24,11 @@ FOLDER = "bridge.artifacts"
 ALIAS = "champion"
 ALIAS_DIGITS = 8  # of the data's digest, in the alias of the best on these data
 REGISTRIES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
-SQLITE_URI = re.compile(r"(sqlite(?:\+\w+)?):///?([^?]*)(\?.*)?")
+SQLITE_URI = re.compile(r"(sqlite(?:\+\w+)?):///([^?]*)(\?.*)?", re.DOTALL)
 PLAIN_NAME = re.compile(r"[\w-][\w.-]{0,99}", re.ASCII)
-LONGEST_PATH = 800  # characters: MLflow keeps what lies below it in columns of 1000 at most
+SHORTEST_SECRET = 4  # characters: shorter ones would tear words apart
+URL = re.compile(r"[A-Za-z][\w+.-]*:/+[^\s'\"<>]+")
+QUERY = re.compile(r"\?[\w.%-]+=[^\s'\")>]*")
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class PublishedRun:
 class Store:
     """A tracking store."""
 
-    uri: str  # as MLflow takes it
+    uri: str  # as MLflow takes it, in the folder of an SQLite database
     experiment: str  # name of the MLflow experiment; "" where only its ID is said
     experiment_id: str | None  # where MLFLOW_EXPERIMENT_ID says it
     file: Path | None  # of an SQLite database
@@ -56,16 +58,15 @@ class Store:
     @property
     def redacted_uri(self) -> str:
         """The address as it may be shown."""
-        return self.uri if self.file else redact_address(self.uri)
+        return f"sqlite:///{self.file}" if self.file else redact_address(self.uri)
 
     def redact(self, text: str) -> str:
-        """Return a text of somebody else's without the secrets of the address."""
+        """Return a text of somebody else's without secrets: those of this address and of others."""
         text = text.replace(self.uri, self.redacted_uri)
-        text = re.sub(r"(?<=://)[^\s/]*@", "", text)
-        secrets = re.split(r"[?#]", self.uri, maxsplit=1)[1:]
-        if secrets and not self.file:
-            text = re.sub(rf"[?#]?{re.escape(secrets[0])}", "", text)
-        return text
+        for secret in _secrets(self.uri):
+            text = text.replace(secret, "...")
+        text = URL.sub(lambda address: redact_address(address[0]), text)
+        return QUERY.sub("", text)  # a library may show the end of an address alone
 
     @property
     def server(self) -> str:
@@ -80,25 +81,33 @@ def redact_address(address: str) -> str:
     It may be of any kind, valid or not: of a server, of a database, or what Git takes for a remote
     (`user:password@host:path`). A user alone, as in `git@host:path`, is no secret.
     """
-    scheme, separator, rest = _split_scheme(address)
-    place = re.split(r"[?#]", rest, maxsplit=1)[0]
-    if "@" in rest[len(place) :]:
+    scheme, rest = _split_scheme(address.strip())
+    place = re.split(r"[?#;]", rest, maxsplit=1)[0]
+    hidden = rest[len(place) :]
+    if re.search("@|%40", hidden) or "%40" in place.rpartition("@")[2]:
         # A password may hold "?" or "#", a query "@": where the secret begins is not known.
-        return f"{scheme}{separator}..."
-    if "@" not in place:
-        return f"{scheme}{separator}{place}"
+        return f"{scheme}..."
     user, _, host = place.rpartition("@")
-    if separator or ":" in user:
-        return f"{scheme}{separator}{host}"
-    return f"{user}@{host}"
+    is_secret = scheme or ":" in user or "%3a" in user.lower()
+    return f"{scheme}{host}" if is_secret or not user else f"{user}@{host}"
 
 
-def _split_scheme(address: str) -> tuple[str, str, str]:
-    """Return scheme, what divides it from the rest, and the rest; "http:/host" has a scheme too."""
-    found = re.match(r"([A-Za-z][\w+.-]*)(:/{1,3})", address)
-    if not found:
-        return "", "", address
-    return found[1], found[2], address[found.end() :]
+def _split_scheme(address: str) -> tuple[str, str]:
+    """Return the scheme with its slashes, and the rest; "http:/host" has a scheme too."""
+    found = re.match(r"[A-Za-z][\w+.-]*:[/\\]+", address)
+    return (found[0], address[found.end() :]) if found else ("", address)
+
+
+def _secrets(address: str) -> list[str]:
+    """Return the parts of an address that nobody may see, as they stand and as they are meant."""
+    _, rest = _split_scheme(address)
+    user = rest.rpartition("@")[0]
+    hidden = re.split(r"[?#;]", rest)[1:]
+    values = [part.partition("=")[2] for text in hidden for part in text.split("&")]
+    parts = [user, *user.split(":")[1:], *hidden, *values]
+    meant = [unquote(part) for part in parts]
+    found = {part for part in [*parts, *meant] if len(part) >= SHORTEST_SECRET}
+    return sorted(found, key=len, reverse=True)
 
 
 def configured_store(root: Path, experiment: str) -> Store:
@@ -118,28 +127,28 @@ def configured_store(root: Path, experiment: str) -> Store:
     _check_registry()
     uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip() or "sqlite:///mlflow.db"
     uri = re.sub("^[^:]*", lambda scheme: scheme[0].lower(), uri)
+    _check_address(uri)
     main = main_checkout(root)
     file = _database_file(uri, main)
     if file:
-        kind, _, query = _split_sqlite(uri)
-        uri = f"{kind}:///{quote(str(file))}{query}"
+        uri = _database_uri(uri, file)
     experiment_id = os.environ.get("MLFLOW_EXPERIMENT_ID") or None
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or ("" if experiment_id else experiment)
     folder = (file.parent if file else main) / "mlruns"
-    if len(str(folder)) > LONGEST_PATH and not uri.startswith("http"):
-        length = len(str(folder))
-        reason = f"MLflow has no room for it: at most {LONGEST_PATH}"
-        raise UserError(f"the path of {folder.name} has {length} characters; {reason}")
     return Store(uri, name, experiment_id, file, folder)
 
 
-def _split_sqlite(uri: str) -> tuple[str, str, str]:
-    """Return kind, path and query of an SQLite database's address; "" for each if it is none."""
-    found = SQLITE_URI.fullmatch(uri)
-    if not found:
-        return "", "", ""
-    kind, path, query = found.groups(default="")
-    return kind, path, query
+def _check_address(uri: str) -> None:
+    """Check that an address is one; MLflow takes minutes, or the wrong store, where it is not.
+
+    Raises:
+        UserError: with the variable, and what it may be.
+    """
+    given = f"MLFLOW_TRACKING_URI is {redact_address(uri)}"
+    if uri.startswith("http") and not re.match(r"https?://[^/?#@]", uri):
+        raise UserError(f"{given}, but must begin as http://host does")
+    if uri.startswith("sqlite") and not SQLITE_URI.fullmatch(uri):
+        raise UserError(f"{given}, but must name a file that stays: sqlite:///mlflow.db")
 
 
 def _database_file(uri: str, main: Path) -> Path | None:
@@ -147,16 +156,30 @@ def _database_file(uri: str, main: Path) -> Path | None:
 
     The path in an address is percent-encoded, as SQLAlchemy reads it.
     """
-    kind, path, _ = _split_sqlite(uri)
-    if not kind:
+    found = SQLITE_URI.fullmatch(uri)
+    if not found:
         return None
+    path = unquote(found[2])
+    given = f"MLFLOW_TRACKING_URI is {redact_address(uri)}"
     if path.lstrip("/") in ("", ":memory:") or path.startswith("file:"):
-        reason = "but must name a file that stays: sqlite:///mlflow.db"
-        raise UserError(f"MLFLOW_TRACKING_URI is {uri}, {reason}")
-    file = main / unquote(path)
+        raise UserError(f"{given}, but must name a file that stays: sqlite:///mlflow.db")
+    file = main / path
     if file.is_dir():
-        raise UserError(f"MLFLOW_TRACKING_URI is {uri}, which is a folder, but must be a file")
+        raise UserError(f"{given}, which is a folder, but must be a file")
     return file
+
+
+def _database_uri(uri: str, file: Path) -> str:
+    """Return the address of a database as it is to be opened in the folder of its file.
+
+    SQLAlchemy wants "%" and "?" to be percent-encoded. MLflow takes what is encoded for a path, and
+    makes that folder: so a path that needs it is said from the file's own folder.
+    """
+    kind, _, query = SQLITE_URI.fullmatch(uri).groups(default="")  # type: ignore[union-attr]
+    path = str(file)
+    if re.search("[%?]", path):
+        path = file.name.replace("%", "%25").replace("?", "%3F")
+    return f"{kind}:///{path}{query}"
 
 
 def _check_registry() -> None:
@@ -171,7 +194,7 @@ def _check_registry() -> None:
 def artifact_location(folder: Path) -> str:
     """Return a folder as MLflow takes it: as an address, where a path would be misread."""
     path = str(folder)
-    return folder.as_uri() if re.search("[%#?]", path) else path
+    return folder.as_uri() if re.search(r"[%#?\x00-\x1f]", path) else path
 
 
 def safe_name(experiment: str) -> str:

@@ -1,165 +1,346 @@
-"""The training as a page to take hold of: the weights of every model at its kept moments, and what draws them.
+"""The training as a page to play with: what the page is given, and the HTML around it.
 
-The page computes the boundaries itself, from the very doubles that NumPy had (explorer.js). The HTML
-around them is complete before the script runs, so that nothing moves while the page loads.
+The page computes boundaries itself, from the very doubles that NumPy had, and trains the models
+itself where its engine (pictures/engine) gives the numbers of the pipeline. The HTML is complete
+before a script runs, so that nothing moves while the page loads.
 """
 
+import ast
 import base64
+import hashlib
+import inspect
 import json
+import textwrap
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 
-from pictures import pages
-from pictures.palette import (
-    MARKERS,
-    PALE,
-    PALETTE,
-    TINT,
-    class_colors,
-    limit,
-    marker_size,
-    thinning,
+from pictures import engine, lesson, pages
+from pictures.palette import LARGEST, MARKERS, PALE, PALETTE, SMALLEST, TINT, thinning
+from pipeline import files, paths
+from pipeline.params import Params
+from portable.arithmetic import FloatArray, IntArray
+from spirals.models import MODELS, score_gradient
+from spirals.training import SNAPSHOT_PERMILLES, Snapshot
+
+MODULES = (  # in this order: what runs at once in a module needs only earlier ones
+    "given",
+    "words",
+    "network",
+    "palette",
+    "canvas",
+    "plane",
+    "units",
+    "history",
+    "curve",
+    "backprop",
+    "views",
+    "training",
+    "time",
+    "parameters",
+    "controls",
+    "tabs",
+    "values",
+    "point",
+    "unit",
+    "fragment",
+    "lesson",
+    "main",
 )
-from pipeline import paths
-from pipeline.files import read_curve, read_points, read_snapshots
-from spirals.models import MODELS
-from spirals.training import SNAPSHOT_PERMILLES
+STYLE = pages.read_text("explorer/explorer.css")
+SCRIPT = "\n".join(pages.read_text(f"explorer/{name}.js") for name in MODULES)
+WRAPPED = '"use strict";\n(() => {\n{}\n})();'
 
-STYLE, SCRIPT = pages.read_text("explorer.css"), pages.read_text("explorer.js")
-MOST_WEIGHTS = 900_000  # characters of all the weights on the page
-MOST_CURVE = 1000  # points of a curve
+MOST_CURVE = 600  # points of a curve
 MOST_LINES = 100  # of hidden units
-GOOD = 0.9  # share of the points right, at a moment worth dragging to
+ENGINE_SNAPSHOTS = 15  # of a model, where the page can compute the others
+MOST_TEST = 5000  # points that are put into a page without an engine
+MARKUP = 32_000  # characters: more than the HTML without the parts that are counted
+SOURCE = "../src/spirals/models.py"  # from the page's folder
 
 
-def explorer(root, room):
-    """The part of the page to explore the models, in at most `room` characters; it says which weights do not fit."""
-    X, y = read_points(root / paths.DATA)
-    classes = int(y.max()) + 1
-    shown = np.concatenate([np.flatnonzero(y == k)[:: thinning(len(y))] for k in range(classes)])
-    common = {
-        "limit": limit(X),
-        "colors": class_colors(classes).round(6).tolist(),
-        "markers": MARKERS,
-        "pale": PALE,
-        "tint": TINT,
-        "mostLines": MOST_LINES,
-        "points": {
-            "x": text64(X[shown].T),
-            "y": text64(y[shown], np.uint8),
-            "area": marker_size(len(y)),
-        },
-    }
-    curves = {name: read_curve(root / paths.curve(name)) for name in MODELS}
-    plain = {name: _curve(curve) for name, curve in curves.items()}
-    room -= len(json.dumps([common, plain])) + len(STYLE) + len(SCRIPT)
-    room -= (
-        8000 + len(MODELS) * len(SNAPSHOT_PERMILLES) * 130
-    )  # the HTML, and moments without their weights
-    room = max(0, min(room, MOST_WEIGHTS))
-    models = {}
-    for name in sorted(MODELS, key=lambda name: (root / paths.snapshots(name)).stat().st_size):
-        most = room * 3 // 4 // 8  # doubles: 8 bytes, and 4 characters for 3 of these
-        snapshots = _read(root / paths.snapshots(name), name, classes, most)
-        if kept := _kept(snapshots, most):
-            models[name] = _model(name, kept, len(snapshots), curves[name], plain[name])
-            room -= len(models[name]["weights"])
-    left_out = [model.title for name, model in MODELS.items() if name not in models]
-    models = [models[name] for name in MODELS if name in models]
+@dataclass
+class Code:
+    """A function of the models as the page shows it."""
+
+    title: str
+    what: str
+    line: int  # of the file, the first
+    lines: list[dict[str, str]]  # code and comment of each
+
+
+@dataclass
+class Model:
+    """What the page knows about a model; the arrays as base64."""
+
+    name: str
+    title: str
+    short: str
+    sizes: list[int]
+    snapshots: list[dict[str, float]]
+    curve: dict[str, str]
+    weights: str
+    metrics: dict[str, float] | None
+    md5: str
+    code: list[Code]
+
+
+def explorer(root: Path, params: Params, room: int) -> str:
+    """Return the part of the page to explore the models; it says what does not fit.
+
+    Args:
+        root: of the checkout.
+        params: those that the results were made with.
+        room: characters that it may have at most.
+    """
+    reason = engine.known_to_agree(params)
+    engine_script = "" if reason else engine.script()
+    X, y = files.read_points(root / paths.DATA)
+    given = given_to_all(root, X, y, params, with_test=bool(reason))
+    room -= len(json.dumps(given)) + len(STYLE) + len(SCRIPT) + len(engine_script) + MARKUP
+    models = models_that_fit(root, max(0, room), 10_000 if reason else ENGINE_SNAPSHOTS)
+    shown = [asdict(model) for model in models]
+    for model in shown:
+        del model["code"]  # is in the HTML
+    data = {**given, "engine": not reason, "models": shown}
     return pages.render(
-        "explorer.html",
+        "explorer/explorer.html",
         style=STYLE,
         models=models,
-        left_out=left_out,
-        thinning=thinning(len(y)),
-        most_lines=MOST_LINES,
-        advice=to_try(models) if models else "",
-        legend=range(classes) if classes <= len(PALETTE) else (),
-        rows=range(min(classes, 4)),  # whose probabilities are told at once
-        data=json.dumps({**common, "models": models}, separators=(",", ":")).replace(
-            "<", "\\u003c"
-        ),
-        script=SCRIPT,
+        notes=notes(models, len(y)),
+        engine=not reason,
+        reason=reason,
+        questions=lesson.QUESTIONS,
+        groups=lesson.control_groups(params),
+        legend=range(classes_of(y)) if classes_of(y) <= len(PALETTE) else (),
+        source=SOURCE,
+        data=as_json(data),
+        script=WRAPPED.replace("{}", engine_script + "\n" + SCRIPT, 1),
     )
 
 
-def text64(array, kind="<f8"):
-    """The numbers to their last bit: little-endian doubles (or of another kind), row after row, as base64."""
+def as_json(value: Any) -> str:
+    """Return the value as JSON that may stand in a script element."""
+    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def text64(array: FloatArray | IntArray, kind: str = "<f8") -> str:
+    """Return the numbers to their last bit, as base64: row after row, little-endian."""
     return base64.b64encode(array.astype(kind).tobytes()).decode()
 
 
-def layers(weights):
-    """Pairs of matrix [inputs, units] and biases [units], in order; none where they are no chain W, b, W2, b2 ..."""
+def classes_of(y: IntArray) -> int:
+    """Return how many classes there are, of the classes y [N]."""
+    return int(y.max()) + 1
+
+
+def given_to_all(
+    root: Path, X: FloatArray, y: IntArray, params: Params, with_test: bool
+) -> dict[str, Any]:
+    """Return what the page is given, but for the models."""
+    sections = msgspec.to_builtins(params)
+    given = {
+        "palette": {
+            "colors": PALETTE,
+            "markers": MARKERS,
+            "pale": PALE,
+            "tint": TINT,
+            "largest": LARGEST,
+            "smallest": SMALLEST,
+        },
+        "permilles": SNAPSHOT_PERMILLES,
+        "mostLines": MOST_LINES,
+        "classes": classes_of(y),
+        "points": points64(*thinned(X, y)),
+        "count": len(y),
+        "test": None,
+        "params": sections,
+        "limits": lesson.limits(),
+        "caseStudy": case_study(sections),
+        "questions": [question.sets for question in lesson.QUESTIONS],
+    }
+    if with_test:
+        test = files.read_points(root / paths.TEST)
+        if len(test[1]) <= MOST_TEST:
+            given["test"] = points64(*test)
+    return given
+
+
+def case_study(sections: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters of the case study; what it does not say is as in `sections`."""
+    path = paths.ROOT / paths.PUBLISHED_PARAMS
+    with files.file_errors(path, files.RESTORE):
+        published = files.read_yaml(path)
+    return {name: {**section, **published.get(name, {})} for name, section in sections.items()}
+
+
+def points64(X: FloatArray, y: IntArray) -> dict[str, str]:
+    """Return points as the page reads them."""
+    return {"X": text64(X), "y": text64(y, np.dtype(np.uint8).str)}
+
+
+def thinned(X: FloatArray, y: IntArray) -> tuple[FloatArray, IntArray]:
+    """Return the points that are drawn: every so many of each class."""
+    step = thinning(len(y))
+    shown = np.concatenate([np.flatnonzero(y == k)[::step] for k in range(classes_of(y))])
+    return X[shown], y[shown]
+
+
+def layers(weights: dict[str, FloatArray]) -> list[tuple[FloatArray, ...]]:
+    """Return pairs of matrix [inputs, units] and biases [units], in order.
+
+    None where the weights are no chain W, b, W2, b2 and so on.
+    """
     names = [("W", "b"), *((f"W{n}", f"b{n}") for n in range(2, len(weights) // 2 + 1))]
-    if {*weights} != {name for pair in names for name in pair}:
+    if set(weights) != {name for pair in names for name in pair}:
         return []
     return [(weights[matrix], weights[bias]) for matrix, bias in names]
 
 
-def _read(path, name, classes, most):
-    """The snapshots; none of them where one alone is more than `most` numbers, which may take minutes to read."""
-    if path.stat().st_size > 26 * most * len(
-        SNAPSHOT_PERMILLES
-    ):  # characters of the longest number, with its comma
-        return []
-    return [vars(s) | {"weights": s.model.weights} for s in read_snapshots(path, name, classes)]
+def models_that_fit(root: Path, room: int, most_snapshots: int) -> list[Model]:
+    """Return the models whose weights fit into so many characters, in the order of MODELS."""
+    by_size = sorted(MODELS, key=lambda name: (root / paths.snapshots(name)).stat().st_size)
+    models = {}
+    for name in by_size:
+        doubles = room * 3 // 4 // 8  # 8 bytes each, and 4 characters for 3 of these
+        kept = kept_snapshots(read_if_small(root, name, doubles), doubles, most_snapshots)
+        if kept:
+            models[name] = one_model(root, name, kept)
+            room -= len(models[name].weights)
+    return [models[name] for name in MODELS if name in models]
 
 
-def _kept(snapshots, most):
-    """The snapshots that fit into `most` numbers: all, or some of them evenly, among them the first and the last."""
-    if not snapshots or not layers(snapshots[-1]["weights"]):
+def read_if_small(root: Path, name: str, doubles: int) -> list[Snapshot]:
+    """Return the snapshots; none where not even one has so few numbers: reading takes minutes."""
+    path = root / paths.snapshots(name)
+    longest_number = 26  # characters, with its comma
+    if path.stat().st_size > longest_number * doubles * len(SNAPSHOT_PERMILLES):
         return []
-    fit = min(
-        len(snapshots), int(most // sum(value.size for value in snapshots[-1]["weights"].values()))
-    )
-    back = np.linspace(
-        0, len(snapshots) - 1, fit
-    ).tolist()  # from the last on: where but one fits, it is that
+    return files.read_snapshots(path, name)
+
+
+def kept_snapshots(snapshots: list[Snapshot], doubles: int, most: int) -> list[Snapshot]:
+    """Return the snapshots that fit into so many numbers: all, or some of them evenly.
+
+    The last one is among them, and the first where more than one fits.
+    """
+    if not snapshots or not layers(snapshots[-1].model.weights):
+        return []
+    size = sum(weight.size for weight in snapshots[-1].model.weights.values())
+    fit = min(len(snapshots), most, doubles // size)
+    back = np.linspace(0, len(snapshots) - 1, fit).tolist()  # from the last snapshot on
     return [snapshots[-1 - round(steps)] for steps in reversed(back)]
 
 
-def _curve(curve):
-    """A curve with so few points that it may be drawn at once; of a longer one the peaks in every part."""
-    if len(curve) > MOST_CURVE:
-        parts = np.array_split(np.arange(len(curve)), MOST_CURVE // 2)
-        peaks = [
-            part[extreme(curve[part, 1])] for part in parts for extreme in (np.argmin, np.argmax)
-        ]
-        curve = curve[np.unique([0, *peaks, len(curve) - 1])]
-    return {"iteration": text64(curve[:, 0]), "loss": text64(curve[:, 1])}
+def one_model(root: Path, name: str, kept: list[Snapshot]) -> Model:
+    """Return what the page knows about a model with these snapshots."""
+    curve = files.read_curve(root / paths.curve(name))
+    chains = [layers(snapshot.model.weights) for snapshot in kept]
+    parts = [part.ravel() for chain in chains for pair in chain for part in pair]
+    metrics = root / paths.metrics(name)
+    return Model(
+        name=name,
+        title=title_of(name),
+        short=title_of(name).split()[0],
+        sizes=[len(chains[0][0][0]), *(len(bias) for _, bias in chains[0])],
+        snapshots=[with_loss(snapshot, curve) for snapshot in kept],
+        curve=curve64(curve),
+        weights=text64(np.concatenate(parts)),
+        metrics=files.read_metrics(metrics, name) if metrics.exists() else None,
+        md5=md5_of(root / paths.weights(name)),
+        code=code_of(name),
+    )
 
 
-def _model(name, kept, count, curve, plain):
-    """What the page knows about a model. The loss of a moment is the one recorded nearest to it."""
-    moments = []
-    for at in kept:
-        iteration, loss, _ = curve[np.argmin(np.abs(curve[:, 0] - at["iteration"]))].tolist()
-        moment = {key: at[key] for key in ("permille", "iteration", "accuracy")}
-        moments.append({**moment, "loss": loss, "lossAt": int(iteration)})
-    chain = [layers(at["weights"]) for at in kept]
+def with_loss(snapshot: Snapshot, curve: FloatArray) -> dict[str, float]:
+    """Return iteration and accuracy of a snapshot, and the loss that was recorded nearest to it."""
+    nearest = np.argmin(np.abs(curve[:, 0] - snapshot.iteration))
+    iteration, loss, _ = curve[nearest].tolist()
     return {
-        "name": name,
-        "title": MODELS[name].title,
-        "sizes": [len(chain[0][0][0]), *(len(bias) for _, bias in chain[0])],
-        "moments": moments,
-        "of": count,
-        "curve": plain,
-        "weights": text64(
-            np.concatenate([part.ravel() for at in chain for pair in at for part in pair])
-        ),
+        "iteration": snapshot.iteration,
+        "accuracy": snapshot.accuracy,
+        "loss": loss,
+        "lossAt": int(iteration),
     }
 
 
-def to_try(models):
-    """A sentence with a moment to drag to: from there on the best model has most of the points right."""
-    best = max(models, key=lambda model: model["moments"][-1]["accuracy"])
-    moments = best["moments"]
-    below = [i for i, moment in enumerate(moments) if moment["accuracy"] < GOOD]
-    if not below or below[-1] == len(moments) - 1:
-        return "Play the training, or drag it. "
-    iteration, title = (
-        moments[below[-1] + 1]["iteration"],
-        best["title"][0].lower() + best["title"][1:],
-    )
-    told = f"there, and at every later moment kept, at least {GOOD:.0%} of the points are right"
-    return f"Play the training, or drag it to iteration {iteration:,} of the {title}: {told}. "
+def md5_of(path: Path) -> str:
+    """Return the MD5 of a file, as DVC writes it."""
+    with files.file_errors(path):
+        return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+
+
+def curve64(curve: FloatArray) -> dict[str, str]:
+    """Return a curve with few points; of a longer one the peaks of every part."""
+    if len(curve) > MOST_CURVE:
+        curve = curve[peaks(curve[:, 1], MOST_CURVE // 2)]
+    return {"iteration": text64(curve[:, 0], "<u4"), "loss": text64(curve[:, 1])}
+
+
+def peaks(values: FloatArray, parts: int) -> IntArray:
+    """Return where the least and the largest value of each part are, and both ends."""
+    found = [0, len(values) - 1]
+    for part in np.array_split(np.arange(len(values)), parts):
+        found += [part[np.argmin(values[part])], part[np.argmax(values[part])]]
+    return np.unique(found)
+
+
+def code_of(name: str) -> list[Code]:
+    """Return the functions that take a point through a model and back; none of an unknown one."""
+    model = MODELS[name]
+    return [
+        function_code(model.forward, "forward", "scores of the point"),
+        function_code(score_gradient, "score_gradient", "probabilities, less 1 at its class"),
+        function_code(model.backward, "backward", "what it adds to the gradients"),
+    ]
+
+
+def function_code(function: Callable[..., Any], title: str, what: str) -> Code:
+    """Return the body of a function without its docstring, from the file itself."""
+    source, first = inspect.getsourcelines(function)
+    text = textwrap.dedent("".join(source))
+    definition = ast.parse(text).body[0]
+    assert isinstance(definition, ast.FunctionDef)
+    statements = definition.body
+    if isinstance(statements[0], ast.Expr):  # the docstring
+        statements = statements[1:]
+    body = text.splitlines()[statements[0].lineno - 1 : statements[-1].end_lineno]
+    lines = [line.strip() for line in body if line.strip()]
+    shown = [split_comment(line) for line in lines if not line.startswith("return")]
+    return Code(title, what, first, shown)
+
+
+def split_comment(line: str) -> dict[str, str]:
+    """Return the code of a line, and its comment."""
+    code, mark, comment = line.partition("  #")
+    return {"code": code.rstrip(), "comment": (mark + comment).strip()}
+
+
+def notes(models: Iterable[Model], count: int) -> str:
+    """Return sentences about what the page leaves out, of the models and of so many points."""
+    shown = {model.name: model for model in models}
+    sentences = [left_out(title_of(name), shown.get(name)) for name in MODELS]
+    if thinning(count) > 1:
+        sentences.append(f"One point in {thinning(count):,} is drawn.")
+    return " ".join(filter(None, sentences))
+
+
+def title_of(name: str) -> str:
+    """Return what people call a model."""
+    return MODELS[name].title
+
+
+def left_out(title: str, model: Model | None) -> str:
+    """Return a sentence about what the page does not show of a model, or nothing."""
+    if model is None:
+        return (
+            f"{title}: no picture here, because its weights are too many for this page,"
+            " or no chain W, b, W2, b2."
+        )
+    if len(model.sizes) > 2 and model.sizes[1] > MOST_LINES:
+        return f"{title}: only the {MOST_LINES} strongest of {model.sizes[1]:,} units have a line."
+    return ""

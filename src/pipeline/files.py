@@ -182,11 +182,12 @@ def read_confusion(path: Path, classes: int) -> IntArray:
 
 
 def read_metrics(path: Path, model: str) -> dict[str, float]:
-    """Return the metrics of a model, finite numbers by name."""
+    """Return the metrics of a model, finite numbers by name: those of every model, and its own."""
     with file_errors(path):
         content = read_json(path)
         values: Any = content.get(model) if isinstance(content, dict) else None
-        _check_keys(values, paths.METRIC_NAMES, f"{model} must have")
+        if not isinstance(values, dict) or not {*paths.METRIC_NAMES} <= {*values}:
+            raise ValueError(f"{model} must have {', '.join(paths.METRIC_NAMES)}")
         _check_finite(values.values(), "the metrics")
         return dict(values)
 

@@ -11,13 +11,14 @@ import inspect
 import sys
 from collections.abc import Callable, Iterable
 from functools import cache
+from types import ModuleType
 from typing import Any
 
 Code = Callable[..., Any]  # a function or a class
 
 
-def source_digest(functions: Iterable[Code]) -> str:
-    """Return a digest of the source of functions or classes, without its words and layout.
+def source_digest(functions: Iterable[Code | ModuleType]) -> str:
+    """Return a digest of the source of functions, classes or modules, without words and layout.
 
     It is the same in every version of Python.
     """
@@ -60,8 +61,10 @@ def _named_in(function: Code) -> list[Code]:
     return named
 
 
-def _syntax_tree(function: Code) -> ast.AST:
-    """Return the definition of a function, a class or a method."""
+def _syntax_tree(function: Code | ModuleType) -> ast.AST:
+    """Return the definition of a function, a class or a method, or a whole module."""
+    if isinstance(function, ModuleType):
+        return _module_tree(function.__name__)
     node: Any = _module_tree(function.__module__)
     for name in function.__qualname__.split("."):
         (node,) = [inner for inner in node.body if getattr(inner, "name", None) == name]
@@ -78,7 +81,7 @@ def _module_tree(module: str) -> ast.Module:
 
 
 def _remove_docstring(node: ast.AST) -> None:
-    if not isinstance(node, ast.FunctionDef | ast.ClassDef):
+    if not isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module):
         return
     if ast.get_docstring(node) is not None:
         node.body = node.body[1:]

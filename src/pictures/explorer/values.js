@@ -1,0 +1,91 @@
+/*
+ * values.js: what a line of code leaves behind, as people see it: numbers of the classes, each with
+ * its colour, or a bar for each hidden unit.
+ */
+
+function element(tag, className, ...content) {
+  const made = document.createElement(tag);
+  made.className = className;
+  made.append(...content);
+  return made;
+}
+
+/** A number for each class, with its colour; after a step also how it was. */
+function perClass(numbers, old = null) {
+  const colors = theme();
+  const shown = numbers.length > 4 ? numbers.slice(0, 4) : numbers;
+  const cells = shown.map((number, k) => {
+    const swatch = element("i", "swatch");
+    swatch.style.background = colors.classes[k];
+    const was =
+      old && signed(old[k], 3) !== signed(number, 3)
+        ? element("span", "was", `${signed(old[k], 3)} \u2192 `)
+        : "";
+    return element("span", "number", swatch, was, signed(number, 3));
+  });
+  if (numbers.length > 4) cells.push(element("span", "number", "\u2026"));
+  return cells;
+}
+
+/** A matrix of few numbers, row after row. */
+const matrix = (rowsOfNumbers) =>
+  rowsOfNumbers.map((row) => element("div", "row", ...perClass(row)));
+
+/** A bar for each hidden unit; those that are off are grey. */
+function strip(numbers, hidden, label = null) {
+  const canvas = element("canvas", "strip");
+  canvas.strip = { rows: [numbers], hidden };
+  const most = numbers.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute(
+    "aria-label",
+    `${numbers.length} hidden units${label ? `, ${label}` : ""}, at most ${signed(most)}`,
+  );
+  return [canvas, element("span", "most", label ?? `\u00b1${signed(most)}`)];
+}
+
+/** A strip for each row of a gradient, in few pixels; of many classes the first ones. */
+function rows(numbers, hidden, names = null) {
+  const canvas = element("canvas", "strip tall");
+  canvas.strip = { rows: numbers.slice(0, 4), hidden, classes: names === null };
+  const most = numbers.flat().reduce((a, b) => Math.max(a, Math.abs(b)), 0);
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute(
+    "aria-label",
+    `${numbers.length} rows of ${hidden.length} numbers, at most ${signed(most)}`,
+  );
+  return [canvas, element("span", "most", `\u00b1${signed(most)}`)];
+}
+
+function drawStrips(root) {
+  const colors = theme();
+  root.querySelectorAll("canvas.strip").forEach((canvas) => drawStrip(canvas, colors));
+}
+
+function drawStrip(canvas, colors) {
+  const { rows: numbers, hidden, classes } = canvas.strip;
+  const { pen, width, height } = prepared(canvas);
+  const most = numbers.flat().reduce((a, b) => Math.max(a, Math.abs(b)), 0) || 1;
+  const step = width / hidden.length;
+  const tall = height / numbers.length;
+  const bar = Math.max(1, step * 0.72);
+  pen.fillStyle = colors.faint;
+  pen.globalAlpha = 0.55;
+  hidden.forEach((value, h) => {
+    if (!(value > 0)) pen.fillRect(h * step, 0, Math.max(1, step), height); // off
+  });
+  pen.globalAlpha = 1;
+  numbers.forEach((row, r) => {
+    const middle = (r + 0.5) * tall;
+    pen.fillStyle = classes ? colors.classes[r] : colors.ink;
+    row.forEach((number, h) => {
+      const size = (number / most) * (tall / 2 - 0.5);
+      if (size !== 0)
+        pen.fillRect(h * step, Math.min(middle, middle - size), bar, Math.max(0.8, Math.abs(size)));
+    });
+    pen.fillStyle = colors.muted;
+    pen.globalAlpha = 0.5;
+    pen.fillRect(0, middle - 0.25, width, 0.5);
+    pen.globalAlpha = 1;
+  });
+}
