@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from mlflow import MlflowClient, MlflowException
-from mlflow.entities import Run
+from mlflow.entities import LoggedModelStatus, Run, RunTag
 from mlflow.entities.model_registry import ModelVersion
 
 from bridge.database import model_there
@@ -105,7 +105,8 @@ class Candidates:
             return True
         with suppress(MlflowException):  # it was deleted
             model = self.client.get_logged_model(run.data.tags.get(MODEL, ""))
-            return model_there(model.artifact_location)
+            is_ready = model.status == LoggedModelStatus.READY
+            return is_ready and model_there(model.artifact_location)
         return False
 
 
@@ -140,6 +141,7 @@ def update_champion(
         return
     with publish_lock(client, store, registry, LOCK):
         registered = _read_registry(client, registry)
+        _adopt(client, registered)
         champions = _find_champions(candidates, compared, lineage, registered)
         happened(client.create_registered_model, registry)
         for alias, run in champions.runs.items():
@@ -151,6 +153,22 @@ def update_champion(
                 client.set_registered_model_alias(registry, alias, version)
         for alias in registered.aliases.keys() & set(champions.no_longer):
             client.delete_registered_model_alias(registry, alias)
+
+
+def _adopt(client: MlflowClient, registered: Registered) -> None:
+    """Give the best runs the tags by which runs are compared: version 1.0 had none."""
+    for number in {*registered.aliases.values()}:
+        version = registered.versions.get(number)
+        metrics = [key for key in version.tags if key != VERSION_DATA] if version else []
+        if version is None or VERSION_DATA not in version.tags or len(metrics) != 1:
+            continue
+        with suppress(MlflowException):  # its run is gone
+            run = client.get_run(str(version.run_id))
+            if COMPLETE in run.data.tags and DATA not in run.data.tags:
+                model_id = str(version.source).removeprefix("models:/")
+                tags = {DATA: version.tags[VERSION_DATA], METRIC: metrics[0], MODEL: model_id}
+                batch = [RunTag(key, value) for key, value in tags.items()]
+                client.log_batch(run.info.run_id, tags=batch)
 
 
 def _read_registry(client: MlflowClient, registry: str) -> Registered:

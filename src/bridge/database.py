@@ -6,6 +6,7 @@ there, and MLflow itself is asked.
 """
 
 import os
+import re
 import sqlite3
 import uuid
 from collections.abc import Iterator
@@ -32,7 +33,19 @@ from bridge.store import (
     safe_name,
 )
 
-KNOWN_SCHEMAS = ("dc11669786a5",)  # alembic_version of MLflow 3.17.2
+# Versions of MLflow's schema (alembic_version), from MLflow 3.0 to 3.17.2: the columns that are
+# read and written here are the same in all of them.
+SCHEMAS = """
+    6953534de441 bda7b8c39065 cbc13b556ace 770bee3ae1dd a1b2c3d4e5f6 de4033877273
+    1a0cddfcaa16 534353b11cbc 71994744cf8e 3da73c924c2f bf29a5ff90ea 1bd49d398cd23
+    b7c8d9e0f1a2 5d2d30f0abce c9d4e5f6a7b8 2c33131f4dae d3e4f5a6b7c8 d0e1f2a3b4c5
+    c8d9e0f1a2b3 1b5f0d9ad7c1 e1f2a3b4c5d6 76601a5f987d c3d6457b6d8a a5b4c3d2e1f0
+    ae8bbe7743c9 7d34483879f0 da6fb0208061 89d3d66ed43f b7e4c1a90f23 a8b9c0d1e2f3
+    c1d2e3f4a5b6 c3d9e7f1a2b4 6f8d9c3b2a1e 1971f2d9a75b 17e22815139b b7e2c1a4d9f3
+    75868b020152 dc11669786a5
+"""
+KNOWN_SCHEMAS = SCHEMAS.split()
+READY = 2  # status of a logged model
 # Every column that holds an absolute path of an artifact.
 LOCATIONS = (
     ("experiments", "artifact_location"),
@@ -59,7 +72,7 @@ FIND_BEST = f"""
     JOIN tags AS model ON model.run_uuid = runs.run_uuid AND model.key = '{MODEL}'
     JOIN logged_models ON logged_models.model_id = model.value
     WHERE runs.experiment_id = :experiment_id AND runs.lifecycle_stage = 'active'
-    AND logged_models.lifecycle_stage = 'active'
+    AND logged_models.lifecycle_stage = 'active' AND logged_models.status = {READY}
     AND data.value = :data AND metric.key = :metric AND NOT metric.is_nan
     ORDER BY metric.value DESC, runs.start_time ASC, runs.run_uuid"""
 
@@ -115,16 +128,24 @@ def _find_complete(
             continue
         if result.settings.model and not _has_model(database, run):
             continue
+        if not champion_tags(result).items() <= run.tags.items():
+            continue  # mlflow.yaml says otherwise now
         if result.settings.champion and not _has_champion(database, run, experiment):
             continue
         return run
     return None
 
 
+def champion_tags(result: Result) -> dict[str, str]:
+    """Return the tags by which the run of a result is compared with others."""
+    champion = result.settings.champion
+    return {DATA: result.compared_on, METRIC: champion.metric} if champion else {}
+
+
 def _has_model(database: sqlite3.Connection, run: PublishedRun) -> bool:
     """Return whether the logged model of a run is there, with its files."""
-    select = """SELECT artifact_location FROM logged_models
-        WHERE model_id = ? AND lifecycle_stage = 'active'"""
+    select = f"""SELECT artifact_location FROM logged_models
+        WHERE model_id = ? AND lifecycle_stage = 'active' AND status = {READY}"""
     row = database.execute(select, (run.tags.get(MODEL),)).fetchone()
     return row is not None and model_there(row[0])
 
@@ -202,12 +223,23 @@ def prepare_database(store: Store) -> None:
     """
     if store.file is None:
         return
+    _check_path(store.file)
     try:
         if not store.file.exists():
             _create_database(store, store.file)
         _check_writable(store.file)
     except sqlite3.Error as error:
         raise UserError(_explain(error, store.file)) from None
+
+
+def _check_path(file: Path) -> None:
+    """Check that MLflow can load a model from below a folder: it decodes some paths twice."""
+    decoded = re.search("%[0-9A-Fa-f]{2}", str(file.parent))
+    if decoded:
+        meant = unquote(decoded[0])
+        reason = f"MLflow takes {decoded[0]} in a path for {meant!r}, and finds no model there"
+        advice = "Rename the folder, or set MLFLOW_TRACKING_URI=sqlite:////another/folder/mlflow.db"
+        raise UserError(f"cannot publish to {file}: {reason}. {advice}")
 
 
 def _check_writable(file: Path) -> None:
@@ -229,6 +261,9 @@ def _explain(error: sqlite3.Error, file: Path) -> str:
     if "unable to open" in reason and length > LONGEST_PATH:
         reason = f"its path has {length} bytes, but SQLite takes {LONGEST_PATH} at most"
     advice = ""
+    if "disk is full" in reason:
+        reason = "no space is left on its disk"
+        advice = ". Nothing that was computed is lost: make room, and publish again"
     if "not a database" in reason or "malformed" in reason:
         advice = ". Move it away, and publish again"
     return f"cannot publish to {file}: {reason}{advice}"

@@ -48,7 +48,7 @@ def file_lock(store: Store, key: str) -> Iterator[Path]:
 
 @contextmanager
 def publish_lock(client: "MlflowClient", store: Store, registry: str, key: str) -> Iterator[None]:
-    """Hold a key alone: on this machine by a lock on a file, at a server by a claim as well.
+    """Hold a key alone: on this machine by a locked file, and where others reach it by a claim.
 
     Args:
         client: of the store.
@@ -57,7 +57,7 @@ def publish_lock(client: "MlflowClient", store: Store, registry: str, key: str) 
         key: digest of what is published.
     """
     with file_lock(store, key) as path:
-        if not store.is_remote:
+        if store.file:
             yield
             return
         claim = Claim(
@@ -130,18 +130,23 @@ class Claim:
         begin = seen_since = time.monotonic()
         seen = None
         is_told = False
-        while not self._create():
-            now = time.monotonic()
-            other = self._read()
-            if other is None:
+        while True:
+            happened(self.client.create_registered_model, self.name, description=self.description)
+            # Looked at again, whatever that said: an answer may have been lost, or another may have
+            # taken away what we made.
+            current = self._read()
+            if current is None:
                 continue  # it was released meanwhile
-            if other != seen:
-                seen, seen_since = other, now
-            if other.description == own_before or now - seen_since > PATIENCE:
-                self._take_away(other)
+            if current.description == self.description:
+                return
+            now = time.monotonic()
+            if current != seen:
+                seen, seen_since = current, now
+            if current.description == own_before or now - seen_since > PATIENCE:
+                self._take_away(current)
                 continue
             if now - begin > TELL_AFTER and not is_told:
-                self._tell(other)
+                self._tell(current)
                 is_told = True
             time.sleep(POLL)
 
@@ -169,18 +174,13 @@ class Claim:
         patience = f"at most {PATIENCE} s, if it was killed"
         print(f"waiting for {holder}, which publishes the same ({patience})", file=sys.stderr)
 
-    def _create(self) -> bool:
-        """Return whether the claim is ours now."""
-        create = self.client.create_registered_model
-        return happened(create, self.name, description=self.description) and self._is_ours()
-
     def _is_ours(self) -> bool:
-        state = self._read()
-        return state is not None and state.description == self.description
+        current = self._read()
+        return current is not None and current.description == self.description
 
-    def _read(self) -> State | None:
-        """Return the claim that is there; None if there is none."""
-        for claim in self.client.search_registered_models(f"name = '{self.name}'"):
+    def _read(self, name: str = "") -> State | None:
+        """Return the claim that is there, or what has another name; None if there is none."""
+        for claim in self.client.search_registered_models(f"name = '{name or self.name}'"):
             return State(claim.description or "", claim.last_updated_timestamp)
         return None
 
@@ -189,7 +189,12 @@ class Claim:
         name = f"{self.name}~{digest(other.description)[:KEY_DIGITS]}"
         if self._read() != other:
             return
-        if happened(self.client.rename_registered_model, self.name, name):
+        if not happened(self.client.rename_registered_model, self.name, name):
+            return
+        taken = self._read(name)
+        if taken and taken.description != other.description:  # it was made since we looked
+            happened(self.client.rename_registered_model, name, self.name)
+        else:
             self.taken_away.append(name)
 
 

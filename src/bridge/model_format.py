@@ -41,7 +41,8 @@ def write_model(folder: Path, model: Model, result: Result) -> None:
     copy(result.root / settings.file, folder / data)
     for path in settings.code:
         ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(result.root / path, folder / "code" / Path(path).name, ignore=ignored)
+        target = folder / "code" / Path(path).name
+        shutil.copytree(result.root / path, target, ignore=ignored, copy_function=shutil.copyfile)
     _write_requirements(folder)
     model.add_flavor("python_function", **_flavor(settings, data))
     model.save(str(folder / "MLmodel"))
@@ -79,9 +80,12 @@ def _flavor(settings: ModelSettings, data: str) -> dict[str, Any]:
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy a file or a folder; the folder around the target is made."""
+    """Copy a file or a folder; the folder around the target is made.
+
+    Not the mode: DVC write-protects what is in its cache, and a copy is written again.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
-        shutil.copytree(source, target)
+        shutil.copytree(source, target, copy_function=shutil.copyfile)
     else:
-        shutil.copy(source, target)
+        shutil.copyfile(source, target)

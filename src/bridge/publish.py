@@ -27,6 +27,7 @@ import errno
 import itertools
 import re
 import shlex
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import chdir, suppress
@@ -38,10 +39,10 @@ from typing import Any
 import mlflow
 import sqlalchemy
 from mlflow import MlflowClient, MlflowException
-from mlflow.entities import Experiment, Run, RunTag
+from mlflow.entities import Experiment, LoggedModelStatus, Run, RunTag
 
 from bridge.champion import update_champion
-from bridge.database import artifacts_there, model_there, prepare_database
+from bridge.database import artifacts_there, champion_tags, model_there, prepare_database
 from bridge.description import describe, run_name
 from bridge.errors import UserError
 from bridge.files import digest
@@ -62,10 +63,8 @@ from bridge.run_content import (
 )
 from bridge.store import (
     COMPLETE,
-    DATA,
     EXPERIMENTS,
     FOLDER,
-    METRIC,
     MODEL,
     PICTURES,
     RESULT,
@@ -123,7 +122,8 @@ class _RunState:
         names = self.run.data.tags.get(EXPERIMENTS, "").split()
         is_named = experiment is None or experiment in names
         is_there = not (self.is_begun or self.is_lost or self.lacks_model)
-        return is_there and is_named and self.has_pictures(result)
+        is_compared = champion_tags(result).items() <= self.run.data.tags.items()
+        return is_there and is_named and is_compared and self.has_pictures(result)
 
 
 def publish(results: list[Result], lineage: Lineage, store: Store) -> dict[str, PublishedRun]:
@@ -211,13 +211,9 @@ def _last_tags(
     """Return the tags that a run gets when all else is there."""
     names = f"{publisher.lineage.experiment or ''} {run.data.tags.get(EXPERIMENTS, '')}".split()
     names = list(dict.fromkeys(names))
-    tags = {PICTURES: result.pictures_digest}
+    tags = {PICTURES: result.pictures_digest, **champion_tags(result)}
     if names:
         tags[EXPERIMENTS] = " ".join(names[:MOST_NAMES])
-    champion = result.settings.champion
-    if champion:
-        tags[DATA] = result.compared_on
-        tags[METRIC] = champion.metric
     note = run.data.tags.get(NOTE)
     if note is None or run.data.tags.get(OUR_NOTE) == digest(note):  # what a user wrote there stays
         tags[NOTE] = describe(result, publisher.lineage, metrics, names)[:VALUE_CHARACTERS]
@@ -246,9 +242,11 @@ def _has_model(publisher: _Publisher, run: Run) -> bool:
     if not model_id:
         return False
     with suppress(MlflowException):  # it was deleted
-        location = publisher.client.get_logged_model(model_id).artifact_location
+        model = publisher.client.get_logged_model(model_id)
+        if model.status != LoggedModelStatus.READY:
+            return False
         if not publisher.store.is_remote:
-            return model_there(location)
+            return model_there(model.artifact_location)
         files = publisher.client.list_logged_model_artifacts(model_id)
         return any(file.path == "MLmodel" for file in files)
     return False
@@ -293,8 +291,8 @@ def _next_number(publisher: _Publisher) -> int:
         newest = ["attributes.start_time DESC"]
         experiment_ids = [publisher.experiment.experiment_id]
         runs = publisher.client.search_runs(experiment_ids, max_results=1, order_by=newest)
-        last = int(runs[0].data.tags.get(SEQUENCE_NUMBER, 0)) if runs else -1
-        publisher.sequence = itertools.count(last + 1)
+        last = runs[0].data.tags.get(SEQUENCE_NUMBER, "") if runs else ""
+        publisher.sequence = itertools.count(int(last) + 1 if last.isdecimal() else len(runs))
     return next(publisher.sequence)
 
 
@@ -352,11 +350,23 @@ def _explain(error: Exception, root: Path, store: Store) -> str:
 
 def _reason(error: Exception, store: Store) -> str:
     """Return what went wrong, without SQL, and with the disk that is full."""
-    text = str(error)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"no space is left on the disk of {error.filename or tempfile.gettempdir()}"
-    if "disk is full" in text or "No space left" in text:
-        return f"no space is left on the disk of {store.folder.parent}, or {tempfile.gettempdir()}"
+    is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if is_full or "disk is full" in str(error) or "No space left" in str(error):
+        return f"no space is left on the disk of {_fullest([store.folder, _temporary()])}"
     original = getattr(error, "orig", None) or error
     text = re.sub(r"\s*\[(SQL|parameters): .*", "", str(original), flags=re.DOTALL)
     return re.sub(r"\(Background on this error at: \S*\)", "", text).strip()
+
+
+def _temporary() -> Path:
+    """Return the folder of temporary files; where none can be written, it is the usual one."""
+    try:
+        return Path(tempfile.gettempdir())
+    except OSError:
+        return Path("/tmp")
+
+
+def _fullest(folders: list[Path]) -> Path:
+    """Return the folder whose disk has the least space."""
+    there = [folder if folder.exists() else folder.parent for folder in folders]
+    return min(there, key=lambda folder: shutil.disk_usage(folder).free)

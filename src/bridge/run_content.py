@@ -6,6 +6,7 @@ is written twice is written under the same name, step and time.
 
 import json
 import os
+import re
 import shutil
 import tempfile
 import uuid
@@ -23,6 +24,7 @@ from mlflow.entities import (
     InputTag,
     LoggedModel,
     LoggedModelOutput,
+    LoggedModelStatus,
     Metric,
     Param,
     Run,
@@ -40,7 +42,10 @@ UPLOADS = 8  # files on their way to a server at once
 # MLflow's limits: of a batch, and of characters.
 BATCH_METRICS = 900  # of 1000 values, with the parameters
 BATCH_PARAMS = 100
+REFUSED_IN_MODEL = "[/:.%\"']"  # characters of a model's name
 KEY_CHARACTERS = 250
+WEBP_PIXELS = 16_383  # a side
+PLAIN_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")  # of Pillow
 VALUE_CHARACTERS = 6000
 DIGEST_CHARACTERS = 36
 
@@ -55,6 +60,8 @@ def log_model(
     models = [] if is_fresh else _logged_models(client, run)
     model = models[0] if models else _create_model(client, run, result)
     model_id, location = model.model_id, model.artifact_location
+    if model.status == LoggedModelStatus.READY:  # not while its files are written
+        client.finalize_logged_model(model_id, "FAILED")
     with tempfile.TemporaryDirectory() as folder:
         description = Model(location, run.info.run_id, model_uuid=model_id, model_id=model_id)
         write_model(Path(folder), description, result)
@@ -74,7 +81,7 @@ def _logged_models(client: MlflowClient, run: Run) -> list[LoggedModel]:
 def _create_model(client: MlflowClient, run: Run, result: Result) -> LoggedModel:
     params = {shorten(key): str(value) for key, value in result.params.items()}
     tags = {"mlflow.note.content": f"Of the run {run.info.run_name}"}
-    name = result.run or "model"
+    name = re.sub(REFUSED_IN_MODEL, "-", result.run) or "model"
     return client.create_logged_model(
         run.info.experiment_id, name, run.info.run_id, tags=tags, params=params
     )
@@ -120,7 +127,9 @@ def log_values(
     batches = zip_longest(_batches(metrics, BATCH_METRICS), _batches(params, BATCH_PARAMS))
     for some_metrics, some_params in batches:
         client.log_batch(run_id, some_metrics or [], some_params or [])
-    _log_datasets(client, run_id, _datasets(result))
+    datasets = _datasets(result)
+    if datasets:
+        _log_datasets(client, run_id, datasets)
 
 
 def _final_metrics(
@@ -191,12 +200,21 @@ def _write_image(folder: Path, image: StepImage, start: int, result_digest: str)
     folder.mkdir(exist_ok=True)
     key = image.name.replace("/", "#")
     stem = f"{key}+step+{image.step}+timestamp+{start + image.step}+{_unique_part(result_digest)}"
-    with Image.open(image.path) as picture:
-        picture.save(folder / f"{stem}+compressed.webp", method=0)
+    with Image.open(image.path) as opened:
+        picture = _as_colours(opened)
         if image.path.suffix == ".png":
-            shutil.copy(image.path, folder / f"{stem}.png")
+            shutil.copyfile(image.path, folder / f"{stem}.png")
         else:
             picture.save(folder / f"{stem}.png")
+        picture.thumbnail((WEBP_PIXELS, WEBP_PIXELS))  # only if it is larger
+        picture.save(folder / f"{stem}+compressed.webp", method=0)
+
+
+def _as_colours(picture: Image.Image) -> Image.Image:
+    """Return a picture in colours or greys that PNG and WebP can hold."""
+    if picture.mode.startswith(("I", "F")):  # 16 or 32 bits a pixel
+        return picture.convert("L")
+    return picture if picture.mode in PLAIN_MODES else picture.convert("RGB")
 
 
 def _unique_part(result_digest: str) -> uuid.UUID:
