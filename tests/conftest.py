@@ -308,11 +308,13 @@ def server(tmp_path_factory):
 @pytest.fixture(scope="session")
 def database_template(tmp_path_factory):
     """The file of an empty database: to make one takes MLflow seconds."""
-    from mlflow import MlflowClient
+    from made import store_in
+
+    from bridge.database import prepare_database
 
     def make(folder):
         folder.mkdir()
-        MlflowClient(f"sqlite:///{folder / 'mlflow.db'}").search_experiments()
+        prepare_database(store_in(folder))
 
     return once(tmp_path_factory, "database", make) / "mlflow.db"
 
