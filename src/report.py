@@ -133,7 +133,6 @@ def model_files(name: str) -> list[Path]:
         paths.metrics(name),
         paths.confusion(name),
         paths.picture(name, "boundary"),
-        paths.learning(name),
     ]
 
 

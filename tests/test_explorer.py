@@ -17,7 +17,7 @@ from evaluate import evaluate
 from generate import generate
 from pictures import engine, explorer
 from pictures.lesson import QUESTIONS, control_groups, limits
-from pictures.pages import render
+from pictures.pages import read_text, render
 from pictures.palette import class_colors, limit
 from pipeline import paths
 from pipeline.errors import UserError
@@ -155,7 +155,7 @@ def test_code_on_the_page_is_the_one_of_the_file(name):
 
 
 def test_every_line_of_code_has_a_value():
-    known = set(re.findall(r'^  "(.*)": \(t', explorer.pages.text("explorer/point.js"), re.M))
+    known = set(re.findall(r'^  "(.*)": \(t', read_text("explorer/point.js"), re.M))
     shown = set()
     for name in MODELS:
         for code in explorer.code_of(name):

@@ -56,7 +56,7 @@ OF_NUMPY = ALLOWED_CALLS | words(
 OF_MATH = words("factorial floor frexp isfinite ldexp nan inf pi prod sqrt")
 IMPORTS = words(
     """abc argparse ast atexit collections contextlib csv dataclasses decimal difflib functools gc
-    hashlib inspect itertools json os pathlib pickle re sys typing
+    hashlib inspect itertools json os pathlib pickle re sys types typing
     time
     llvmlite msgspec numba ruamel tqdm
     bridge pipeline portable spirals"""

@@ -17,7 +17,8 @@ SRC = ROOT / "src"
 # What a caller may have set, as text, before and after the imports. What the caller has imported
 # itself comes first: a library may do at its import what it likes.
 COMPARE = """
-import atexit, contextlib, decimal, gc, importlib, json, locale, logging, os, random, signal, sys, warnings
+import atexit, contextlib, decimal, gc, importlib, json, locale, logging
+import os, random, signal, sys, warnings
 before_ours, ours = json.loads(sys.argv[1])
 for name in before_ours:
     with contextlib.suppress(ImportError):

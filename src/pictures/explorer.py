@@ -115,7 +115,7 @@ def explorer(root: Path, params: Params, room: int) -> str:
         engine=not reason,
         reason=reason,
         questions=lesson.QUESTIONS,
-        groups=lesson.control_groups(params),
+        groups=[] if reason else lesson.control_groups(params),
         legend=range(classes_of(y)) if classes_of(y) <= len(PALETTE) else (),
         source=SOURCE,
         data=as_json(data),

@@ -57,9 +57,7 @@ class Diverged(ArithmeticError):
         self.curve = curve
 
 
-def gradient_descent(
-    model: Classifier, X: FloatArray, y: IntArray, params: Any
-) -> Iterator[Step]:
+def gradient_descent(model: Classifier, X: FloatArray, y: IntArray, params: Any) -> Iterator[Step]:
     """Train a model in place, one update for each step that is asked for.
 
     Args:
