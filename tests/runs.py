@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
+from bridge.store import safe_name
 from spirals.training import SNAPSHOT_PERMILLES
 
 TRAIN = {"seed", "skip_draws", "weight_scale", "learning_rate", "l2", "iterations", "record_every"}
@@ -42,22 +43,22 @@ def md5(path):
 def all_complete(uri, experiment="spirals"):
     """Every run of the experiment, each found complete, none there twice; an empty list without a store."""
     client = MlflowClient(uri, uri)
-    number = client.get_experiment_by_name(experiment).experiment_id
-    runs = client.search_runs([number], max_results=2000)
+    experiment_id = client.get_experiment_by_name(experiment).experiment_id
+    runs = client.search_runs([experiment_id], max_results=2000)
     for run in runs:
         assert_complete(client, run)
     results = [(run.data.params["model"], *hashes(run).values()) for run in runs]
     assert len(set(results)) == len(runs), "one result twice"
-    models = client.search_logged_models([number], max_results=2000)
+    models = client.search_logged_models([experiment_id], max_results=2000)
     assert Counter(model.source_run_id for model in models) == Counter(
         run.info.run_id for run in runs
     )
     versions = Counter(version.run_id for version in client.search_model_versions())
     assert all(count == 1 for count in versions.values()), "one model registered twice"
-    registered = experiment.replace("/", "-")
+    registered = safe_name(experiment)
     names = {model.name for model in client.search_registered_models()}
     assert registered in names and not any(
-        name.startswith(f"{registered}.publishing") for name in names
+        name.startswith(f"{registered}~publishing") for name in names
     )
     assert_champions(client, registered, runs)
     return runs
