@@ -47,6 +47,8 @@ def main() -> None:
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # two processes, not fifteen
     os.environ["PYTHONWARNINGS"] = "ignore:starlette.middleware.wsgi is deprecated"
     command = ["mlflow", "ui", "--host", HOST, "--port", str(port), "--workers", "1"]
+    if store.file and store.file.parent.is_dir():
+        os.chdir(store.file.parent)  # the address of a database may be said from there
     stores = ["--backend-store-uri", store.uri, "--registry-store-uri", store.uri]
     os.execvp(command[0], [*command, *stores])
 
