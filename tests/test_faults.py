@@ -1,6 +1,7 @@
 """Kills, full disks, other places and spoiled caches, with real DVC: nothing is lost, and the next repro mends it."""
 
 import hashlib
+import itertools
 import os
 import re
 import secrets
@@ -137,21 +138,27 @@ def caught(checkout, name, part):
     pytest.fail(f"{name} ended before it could be killed, 20 times")
 
 
-# Which process is killed, after which part of the time that the stage computes when it is left alone.
-@pytest.mark.parametrize(("victim", "part"), [("stage", 0.1), ("dvc", 0.4), ("both", 0.7)])
-def test_kills_in_every_stage(ran, victim, part):
+# Which process is killed, after which part of the time that the stage computes when left alone.
+KILLS = [("stage", 0.1), ("dvc", 0.4), ("both", 0.7)]
+
+
+def kill(running, process, victim):
+    """Kill a stage, the dvc that started it, or both."""
+    if victim in ("stage", "both"):
+        with suppress(psutil.NoSuchProcess):  # it ended just now
+            process.kill()
+    if victim in ("dvc", "both"):
+        running.dvc.kill()
+    running.dvc.wait(300)
+
+
+def test_a_kill_in_every_stage_loses_nothing(ran):
     ran.run("git", "clean", "-dfxq")
-    (
-        ran.root / "dvc.lock"
-    ).unlink()  # or stages whose outputs are all in Git would have nothing to do
-    for name in STAGES:
+    # Or stages whose outputs are all in Git would have nothing to do.
+    (ran.root / "dvc.lock").unlink()
+    for name, (victim, part) in zip(STAGES, itertools.cycle(KILLS), strict=False):
         running, process = caught(ran, name, part)
-        if victim in ("stage", "both"):
-            with suppress(psutil.NoSuchProcess):  # it ended just now
-                process.kill()
-        if victim in ("dvc", "both"):
-            running.dvc.kill()
-        running.dvc.wait(300)
+        kill(running, process, victim)
         repro_after_kill(ran, name)  # where dvc alone was killed, the stage goes on beside it
         running.end()
     assert_as_before(ran, ran.lock)
@@ -232,16 +239,18 @@ def spoil(path, content=b"spoiled"):
     path.chmod(0o444)
 
 
-def test_spoiled_files_and_spoiled_cache_are_made_anew(ran):
-    root, cache = ran.root, ran.root / ".dvc/cache/files/md5"
-    outs = [
-        "data/spirals.csv",
-        "data/linear/weights.json",
-        "data/mlp/curve.csv",
-        "data/mlp/snapshots.json",
-    ]
+OUTS = [
+    "data/spirals.csv",
+    "data/linear/weights.json",
+    "data/mlp/curve.csv",
+    "data/mlp/snapshots.json",
+]
+
+
+def test_files_that_are_corrupted_in_the_checkout_are_made_again(ran):
+    root = ran.root
+    outs = OUTS
     good = {name: (root / name).read_bytes() for name in outs}
-    # Spoiled in the checkout: DVC notices.
     (root / outs[0]).write_bytes(good[outs[0]].replace(b"\n", b"\r\n"))
     (root / outs[1]).unlink()
     (root / outs[2]).write_bytes(good[outs[2]][:500])
@@ -249,7 +258,11 @@ def test_spoiled_files_and_spoiled_cache_are_made_anew(ran):
     ran.run("dvc", "repro")
     assert {name: (root / name).read_bytes() for name in outs} == good
     assert_as_before(ran, ran.lock)
-    # What lies there of a model that was removed would be in dvc.lock, which nobody else could reproduce.
+
+
+def test_what_no_stage_writes_does_not_get_into_dvc_lock(ran):
+    """What lies there of a model that was removed, say: nobody else could reproduce it."""
+    root = ran.root
     (root / "data/old").mkdir()
     (root / "data/old/weights.json").touch()
     failed = ran.run("dvc", "repro", check=False)
@@ -260,7 +273,12 @@ def test_spoiled_files_and_spoiled_cache_are_made_anew(ran):
     shutil.rmtree(root / "data/old")
     ran.run("dvc", "repro")
     assert_as_before(ran, ran.lock)
-    # Spoiled in the cache: DVC does not, and hands it out.
+
+
+def test_objects_that_are_corrupted_in_the_cache_are_found_by_make_and_made_again(ran):
+    """DVC does not notice, and hands them out."""
+    root, cache, outs = ran.root, ran.root / ".dvc/cache/files/md5", OUTS
+    good = {name: (root / name).read_bytes() for name in outs}
     frames = root / "reports/models/mlp/frames"
     frame = next(frames.iterdir())
     hashes = [hashlib.md5((root / name).read_bytes()).hexdigest() for name in (*outs, frame)]
