@@ -1,7 +1,7 @@
 """The engine of the page gives the pipeline's numbers, to the last bit.
 
 What is small runs in Node, or in Chromium where there is none; whole trainings run in the worker of
-a page that Chromium has opened from a disk.
+a page that Chromium has opened from a disk, and Firefox, where it is installed.
 """
 
 import hashlib
@@ -14,7 +14,8 @@ import browser
 import msgspec
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import PARAMS, ROOT
+from firefox import Firefox
 from ruamel.yaml import YAML
 
 import evaluate
@@ -27,6 +28,12 @@ from spirals import models
 from spirals.data import make_spirals, standard_normal
 from spirals.models import MODELS, Linear, accuracy
 from spirals.training import Diverged, train
+
+# With other models, data or parameters the page does not train, and says so: nothing to compare.
+pytestmark = pytest.mark.skipif(
+    engine.changed_twin() is None and engine.known_to_agree(PARAMS) is not None,
+    reason=str(engine.known_to_agree(PARAMS)),
+)
 
 NODE = shutil.which("node")
 
@@ -101,15 +108,20 @@ def run_javascript(body, argument=None):
         return page.script(f"{source}return run(arguments[0]);", argument)
 
 
-@pytest.fixture
-def page(tmp_path):
-    """A page with the engine, opened from a disk in Chromium."""
-    if browser.MISSING:
-        pytest.skip("no chromium with chromedriver is here")
+class Chromium(browser.Browser):
+    MISSING = browser.MISSING
+
+
+@pytest.fixture(params=[Chromium, Firefox], ids=lambda program: program.__name__.lower())
+def page(request, tmp_path):
+    """A page with the engine, opened from a disk in a browser."""
+    program = request.param
+    if program.MISSING:
+        pytest.skip(f"{program.__name__} is not here, or cannot be driven")
     path = tmp_path / "engine.html"
     script = f"<script>{engine.script()}{HELPERS}{TRAIN_ALL}</script>"
     path.write_text(f"<!doctype html><meta charset=utf-8><title>engine</title>{script}")
-    with browser.Browser() as opened:
+    with program() as opened:
         opened.open(path.as_uri())
         yield opened
 
@@ -523,11 +535,8 @@ class TestTwins:
         assert engine.known_to_agree(params) is None
 
     def test_a_changed_function_is_noticed(self, params, monkeypatch):
-        def softmax(scores):
-            return scores
-
         path = "src/spirals/models.py"
-        monkeypatch.setitem(engine.TWINS, path, [*engine.TWINS[path][1:], softmax])
+        monkeypatch.setitem(engine.TWINS, path, [*engine.TWINS[path][1:], accuracy])
         assert path in engine.known_to_agree(params)
 
     def test_another_model_is_noticed(self, params, monkeypatch):
@@ -540,6 +549,13 @@ class TestTwins:
         content = msgspec.to_builtins(params.train_mlp)
         changed = msgspec.structs.replace(params, train_mlp=section(**content))
         assert "train_mlp.momentum" in engine.known_to_agree(changed)
+
+    def test_a_parameter_that_is_gone_is_noticed(self, params):
+        """Else the page would train on other data than the pipeline."""
+        fields = [(name, int) for name in ("seed", "skip_draws", "points_per_class", "noise")]
+        section = msgspec.defstruct("Rings", fields)
+        changed = msgspec.structs.replace(params, generate=section(0, 0, 100, 0))
+        assert "it needs the parameter generate.classes" in engine.known_to_agree(changed)
 
 
 def test_the_text_can_stand_in_a_page():

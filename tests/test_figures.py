@@ -1,4 +1,4 @@
-"""The pictures show what the files say: looked at as pixels, and as what Matplotlib was told to draw."""
+"""The pictures show what the files say: looked at as pixels, and as what Matplotlib draws."""
 
 import shutil
 from types import SimpleNamespace
@@ -34,7 +34,7 @@ OF_ALL = {
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """A folder with everything from the points to the figures, of models that have learnt something."""
+    """A folder with everything from the points to the figures, of models that have learned."""
     root = tmp_path_factory.mktemp("drawn")
     learnt = for_every_model(units=30, iterations=400, weight_scale=0.5, learning_rate=0.2)
     params = run_to_metrics(root, learnt)
@@ -66,7 +66,8 @@ def test_every_figure_is_there_in_its_size(drawn):
         for path in (drawn / "reports").rglob("*.png")
         if path.parent.name != "frames"
     }
-    assert there == {*wanted}
+    listed = {paths.FIGURES / f"{name}.png" for name in figures.REPORT_FIGURES}
+    assert there == {*wanted} | listed
     for path, inches in wanted.items():
         with Image.open(drawn / path) as image:
             assert image.size == tuple(round(side * SMALL["plot.dpi"]) for side in inches)
@@ -84,6 +85,7 @@ def test_the_slider_has_one_scale_for_all_models(drawn):
         )
 
 
+@pytest.mark.case_study
 @pytest.mark.parametrize("name", MODELS)
 def test_a_frame_has_the_tint_of_the_class_that_the_model_predicts_there(drawn, name):
     X, _ = read_points(drawn / paths.DATA)
@@ -168,7 +170,7 @@ def test_the_animation(drawn, name):
         and set(times[1:-1]) == {animation.FRAME_TIME}
     )
 
-    # The boundary of the last frame is that of the slider's last step, but for the colours that are merged.
+    # The boundary of the last frame is that of the slider's last step, but for merged colours.
     left, top, side = animation.LEFT, animation.TOP, animation.SIDE
     slider = np.asarray(Image.open(drawn / paths.frame(name, 100)).convert("RGB")).astype(int)
     there = frames[-1][top : top + side, left : left + side]
@@ -207,9 +209,10 @@ def test_a_region_has_the_colour_of_its_class_and_pales_towards_its_border():
 
 def test_a_margin_is_over_the_best_of_the_other_classes():
     margins = figures.class_margins(np.array([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8], [0.4, 0.4, 0.2]]).T)
-    assert pytest.approx(
-        np.array([[0.2, -0.2, -0.3], [-0.7, -0.7, 0.7], [0.0, 0.0, -0.2]])
-    ) == margins.T
+    assert (
+        pytest.approx(np.array([[0.2, -0.2, -0.3], [-0.7, -0.7, 0.7], [0.0, 0.0, -0.2]]))
+        == margins.T
+    )
 
 
 def test_a_boundary_marks_what_is_wrong(kept):
@@ -241,6 +244,7 @@ def test_a_boundary_marks_what_is_wrong(kept):
     ]
 
 
+@pytest.mark.case_study
 @pytest.mark.parametrize("name", MODELS)
 def test_a_boundary_says_the_accuracy(drawn, kept, name, monkeypatch):
     monkeypatch.setattr(animation, "draw_frames", lambda *_: [])
@@ -366,7 +370,7 @@ def assert_nothing_is_cut_or_covered(figure):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("points, classes", [(20, 3), (20, 4), (500, 8)])
+@pytest.mark.parametrize(("points", "classes"), [(20, 3), (20, 4), (500, 8)])
 def test_words_have_room_whatever_the_data(kept, points, classes):
     X, y = (
         np.random.RandomState(0).uniform(-1, 1, (points * classes, 2)),

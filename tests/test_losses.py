@@ -49,7 +49,7 @@ def kept(monkeypatch):
 
 
 def on_panel(ax):
-    """The curve of a panel: pixels, with the origin in the panel's lower left corner, and the panel's size."""
+    """The curve of a panel in pixels from its lower left corner, and the panel's size."""
     pixels = ax.transData.transform(ax.lines[0].get_xydata())
     return pixels - ax.bbox.min, ax.bbox.size
 

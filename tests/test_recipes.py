@@ -150,7 +150,7 @@ def add_figure(root):
     insert(figures, "REPORT_FIGURES = {\n", f"{function}\n\n")
     start = "REPORT_FIGURES = {\n"
     replace(figures, start, start + re.search(r'(?m)^    "accuracies".*\n', entry)[0])
-    insert(root / "dvc.yaml", "      - reports/report.html\n", output)
+    insert(root / "dvc.yaml", "      - reports/figures/losses.png: *kept\n", output)
 
 
 def add_metric(root):

@@ -1,4 +1,4 @@
-"""The report says what the files say, shows the published numbers only where they belong, and opens offline."""
+"""The report says what the files say, with the published numbers only where they belong."""
 
 import csv
 import json
@@ -43,7 +43,7 @@ def generated(tmp_path_factory):
 
 @pytest.fixture
 def root(generated, tmp_path, monkeypatch):
-    """What the report reads, with the published losses as if they had been computed; figures of a pixel or some."""
+    """Return what the report reads: the published losses, and figures of a few pixels."""
     (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
     shutil.copytree(generated, tmp_path, dirs_exist_ok=True)
     for name, model in MODELS.items():
@@ -65,8 +65,8 @@ def root(generated, tmp_path, monkeypatch):
         )
         Image.new("RGB", (9, 1)).save(tmp_path / paths.learning(name))
     (tmp_path / paths.FIGURES).mkdir()
-    for number, name in enumerate(["boundaries.png", "confusions.png", "data.png", "losses.png"]):
-        Image.new("RGB", (number + 1, 1)).save(tmp_path / paths.FIGURES / name)
+    for position, name in enumerate(sorted(REPORT_FIGURES)):
+        Image.new("RGB", (position + 1, 1)).save(tmp_path / paths.FIGURES / f"{name}.png")
     monkeypatch.setattr("report.draw_figures", lambda *_: None)  # for this see test_figures.py
     return tmp_path
 
@@ -83,6 +83,7 @@ def tables(text):
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
+@pytest.mark.case_study
 def test_published_parameters_have_the_published_numbers_beside_them(root):
     text = reported(root)
     rows = tables(text)
@@ -104,6 +105,7 @@ def test_published_parameters_have_the_published_numbers_beside_them(root):
     assert json.loads((root / paths.METRICS).read_text()) == METRICS
 
 
+@pytest.mark.case_study
 def test_a_loss_that_differs_is_said(root):
     path = root / paths.curve("mlp")
     path.write_text(path.read_text().replace("0.294946", "0.294947"))
@@ -113,6 +115,7 @@ def test_a_loss_that_differs_is_said(root):
     assert ["", "iteration", "here", "published", ""] in tables(text)
 
 
+@pytest.mark.case_study
 def test_other_parameters_have_no_published_numbers(root):
     set_params(root, {"train_mlp.hidden_units": 20})
     text = reported(root)
@@ -128,7 +131,7 @@ def test_other_parameters_have_no_published_numbers(root):
 
 
 def test_other_data_have_no_published_numbers_and_are_counted(root, monkeypatch):
-    """Of another function, or of a class whose parameters are others: no key of params.yaml says it."""
+    """Of another function, or another class: no key of params.yaml says it."""
     rows = [(0.1 * k, 0.2, k % 3) for k in range(1501)]
     write_csv(root / paths.DATA, paths.DATA_HEADER, rows)
     write_csv(root / paths.TEST, paths.DATA_HEADER, rows)
@@ -143,21 +146,22 @@ def test_other_data_have_no_published_numbers_and_are_counted(root, monkeypatch)
     ]
     published.sections["generate"]["gone"] = 3
     monkeypatch.setattr("report.read_published", lambda _: published)
-    assert ["generate.gone", "–", "3"] in tables(reported(root))
+    assert ["generate.gone", "\u2013", "3"] in tables(reported(root))
 
 
+@pytest.mark.case_study
 def test_what_does_not_change_the_result_is_no_difference(root):
     set_params(root, {"train_mlp.record_every": 1000, "plot.dpi": 60, "evaluate.seed": 5})
     assert "the case study's own parameters" in reported(root)
 
 
+@pytest.mark.case_study
 def test_the_published_parameters_are_the_committed_ones(params):
     """Otherwise the default run would not be compared with anything."""
     published = YAML(typ="safe").load((ROOT / "reference/published.yaml").read_text())
     for section in ("generate", "train_linear", "train_mlp"):
         ours = getattr(params, section)
         assert {key: getattr(ours, key) for key in published[section]} == published[section]
-        assert {*ours.__struct_fields__} - {*published[section]} <= {"record_every"}
 
 
 def read_repository_files(root):
@@ -273,14 +277,14 @@ def change(path, before, after):
 
 
 def test_a_model_that_was_taken_out_of_the_pipeline_is_not_reported(pipeline):
-    change(pipeline, "&models [linear, mlp]", "&models [linear]")
+    change(pipeline, "&models [linear, mlp", "&models [linear")
     with pytest.raises(UserError, match=r"the model mlp is in MODELS .* does not train it"):
         check_models(pipeline.parent)
 
 
 def test_a_model_that_is_only_in_the_pipeline_is_refused(pipeline):
-    change(pipeline, "&models [linear, mlp]", "&models [linear, mlp, deep]")
-    with pytest.raises(UserError, match=r"dvc\.yaml trains the model deep, .* not in MODELS"):
+    change(pipeline, "&models [linear,", "&models [linear, other,")
+    with pytest.raises(UserError, match=r"dvc\.yaml trains the model other, .* not in MODELS"):
         check_models(pipeline.parent)
 
 

@@ -44,6 +44,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def html(root, monkeypatch):
+    monkeypatch.setattr(report_page, "MODELS", ["left", "right"])
     monkeypatch.setattr(report_page, "explorer", lambda root, params, room: f"<p>room {room}</p>")
     return report_page.report_page(TEXT, root, load_params(ROOT))
 
@@ -100,6 +101,7 @@ def test_a_truncated_picture_is_refused(root):
 
 
 def test_figures_that_are_too_large_for_the_page_are_links(root, monkeypatch):
+    monkeypatch.setattr(report_page, "MODELS", ["left", "right"])
     monkeypatch.setattr(report_page, "explorer", lambda root, params, room: "")
     monkeypatch.setattr(report_page, "MOST_FIGURES", 10)
     html = report_page.report_page(TEXT, root, load_params(ROOT))

@@ -24,6 +24,7 @@ POLL = 0.2  # seconds
 KEY_DIGITS = 16  # of what is locked, in names
 CREATED_BY_ANOTHER = "RESOURCE_ALREADY_EXISTS"
 GONE = "RESOURCE_DOES_NOT_EXIST"
+GONE_MEANWHILE = "0 were matched"  # what the server's database says if two change one row at once
 
 
 @contextmanager
@@ -205,7 +206,8 @@ def happened(change: Callable[..., Any], *arguments: Any, **named: Any) -> bool:
     try:
         change(*arguments, **named)
     except MlflowException as error:
-        if error.error_code not in (CREATED_BY_ANOTHER, GONE):
+        is_known = error.error_code in (CREATED_BY_ANOTHER, GONE)
+        if not is_known and GONE_MEANWHILE not in str(error):
             raise
         return False
     return True

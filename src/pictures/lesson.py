@@ -146,6 +146,8 @@ def control_groups(params: Params) -> list[Group]:
     sections = msgspec.to_builtins(params)
     allowed = limits()
     for group in groups:
+        # Other data have other parameters: the number of classes may be none.
+        group.controls = [control for control in group.controls if control.key in allowed]
         for control in group.controls:
             section, key = control.key.split(".")
             control.group = group.title

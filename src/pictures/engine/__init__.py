@@ -83,9 +83,11 @@ def known_to_agree(params: Params) -> str | None:
         return "The page cannot train: it knows the models linear and mlp, and no other."
     sections = msgspec.structs.asdict(params)
     for name, known in KNOWN_PARAMETERS.items():
-        unknown = sorted({*msgspec.structs.asdict(sections[name])} - known)
-        if unknown:
-            return f"The page cannot train: it does not know the parameter {name}.{unknown[0]}."
+        given = {*msgspec.structs.asdict(sections[name])}
+        for unknown in sorted(given - known):
+            return f"The page cannot train: it does not know the parameter {name}.{unknown}."
+        for missing in sorted(known - given):
+            return f"The page cannot train: it needs the parameter {name}.{missing}."
     return None
 
 
