@@ -119,7 +119,7 @@ def page(request, tmp_path):
     if program.MISSING:
         pytest.skip(f"{program.__name__} is not here, or cannot be driven")
     path = tmp_path / "engine.html"
-    script = f"<script>{engine.script()}{HELPERS}{TRAIN_ALL}</script>"
+    script = f"<script>{engine.script()}{HELPERS}{TRAIN_ALL}window.Engine = Engine;</script>"
     path.write_text(f"<!doctype html><meta charset=utf-8><title>engine</title>{script}")
     with program() as opened:
         opened.open(path.as_uri())

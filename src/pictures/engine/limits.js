@@ -5,7 +5,7 @@ const MOST_PRODUCTS = 20_000_000; // points times weights: an iteration takes so
 const MOST_WORK = 1e12; // points times weights times iterations: some 40 minutes
 const MOST_CURVE = 1_000_000; // points of a curve
 
-// Return why these parameters are more than a browser can bear, in a sentence; null if they are not.
+// Return why these parameters are more than a browser can bear, in a sentence; null if not.
 function limits(params) {
   const { classes, points_per_class: pointsPerClass } = params.generate;
   const points = classes * pointsPerClass;

@@ -156,7 +156,8 @@ class MLP extends Classifier {
     this.hidden = new Float64Array(0);
     if (this.classes <= 3) return;
     this.classSums = new TripleSums(this.classes);
-    this.unitTriples = new Float64Array(3 * Math.ceil(H / 3) * this.classes); // of the transposed W2
+    const groups = Math.ceil(H / 3);
+    this.unitTriples = new Float64Array(3 * groups * this.classes); // of the transposed W2
   }
 
   // Set the scores [N, K] of points; the hidden layer is kept for `backward`, [H, N].

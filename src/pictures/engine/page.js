@@ -49,8 +49,8 @@ class RemoteTraining {
     this.send("speed", { speed });
   }
 
-  // Return a promise of the snapshot of a model at an iteration. It is null if the training diverges
-  // before, if it is cancelled, or if another iteration of the model is asked for meanwhile.
+  // Return a promise of the snapshot of a model at an iteration. It is null if the training
+  // diverges before, if it is cancelled, or if another iteration is asked for meanwhile.
   seek(name, iteration) {
     if (current !== this) return Promise.resolve(null);
     this.lastSeek += 1;

@@ -116,8 +116,9 @@ class Session {
   }
 
   begin() {
-    const { seed, skip_draws: skip, points_per_class: count, classes, noise } = this.params.generate;
-    const { X, y } = makeSpirals(count, classes, noise, seed, skip);
+    const data = this.params.generate;
+    const { points_per_class: count, classes, noise } = data;
+    const { X, y } = makeSpirals(count, classes, noise, data.seed, data.skip_draws);
     this.post({ type: "data", X, y });
     const points = new Points(X, y);
     this.runs = Object.keys(MODELS).map((name) => {
