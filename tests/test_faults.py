@@ -1,4 +1,4 @@
-"""Kills, full disks, other places and spoiled caches, with real DVC: nothing is lost, and the next repro mends it."""
+"""Kills, full disks, other places, corrupted caches: the next `dvc repro` mends what is lost."""
 
 import hashlib
 import itertools
@@ -47,7 +47,7 @@ def assert_as_before(checkout, lock):
 
 
 def repro_after_kill(checkout, *stage):
-    """`dvc repro`, and what `make` runs before it where DVC was killed while it wrote a file of its own (dvc#7615).
+    """Run `dvc repro`, and what `make` runs before it if DVC was killed while it wrote (dvc#7615).
 
     Returns:
         Those files, which were removed.
@@ -55,8 +55,8 @@ def repro_after_kill(checkout, *stage):
     done = checkout.run("dvc", "repro", *stage, check=False)
     if done.returncode == 0:
         return []
-    known = r"'(?:\./)?(dvc\.lock|\.dvc/tmp/rwlock)'.*(invalid|failed|corrupted)|join\(\) argument must be str"
-    assert re.search(known, done.stderr), done.stderr
+    broken = r"'(?:\./)?(dvc\.lock|\.dvc/tmp/rwlock)'.*(invalid|failed|corrupted)"
+    assert re.search(rf"{broken}|join\(\) argument must be str", done.stderr), done.stderr
     assert "Traceback" not in done.stderr, done.stderr
     verified = checkout.run("python", "tools/verify.py").stdout
     checkout.run("dvc", "repro", *stage)
@@ -64,7 +64,7 @@ def repro_after_kill(checkout, *stage):
 
 
 class Running:
-    """A `dvc repro OPTIONS` in the background, in a process group of its own, and the stage it is at."""
+    """A `dvc repro` in the background, in a process group of its own, and the stage it is at."""
 
     def __init__(self, checkout, *options):
         self.log = checkout.root.parent / "log"
@@ -117,10 +117,11 @@ def worked(process):
     with suppress(psutil.Error):
         if process.status() != psutil.STATUS_ZOMBIE:
             return sum(process.cpu_times()[:2])
+    return None
 
 
 def caught(checkout, name, part):
-    """A `dvc repro` of the stage, when that has computed the part of what it computes when it is left alone.
+    """Return a `dvc repro` of the stage when that has computed a part of what it computes alone.
 
     How much that is differs from one moment to the next, so a stage that ends before runs again.
     """
@@ -249,14 +250,13 @@ OUTS = [
 
 def test_files_that_are_corrupted_in_the_checkout_are_made_again(ran):
     root = ran.root
-    outs = OUTS
-    good = {name: (root / name).read_bytes() for name in outs}
-    (root / outs[0]).write_bytes(good[outs[0]].replace(b"\n", b"\r\n"))
-    (root / outs[1]).unlink()
-    (root / outs[2]).write_bytes(good[outs[2]][:500])
-    (root / outs[3]).write_bytes(b"")
+    good = {name: (root / name).read_bytes() for name in OUTS}
+    (root / OUTS[0]).write_bytes(good[OUTS[0]].replace(b"\n", b"\r\n"))
+    (root / OUTS[1]).unlink()
+    (root / OUTS[2]).write_bytes(good[OUTS[2]][:500])
+    (root / OUTS[3]).write_bytes(b"")
     ran.run("dvc", "repro")
-    assert {name: (root / name).read_bytes() for name in outs} == good
+    assert {name: (root / name).read_bytes() for name in OUTS} == good
     assert_as_before(ran, ran.lock)
 
 
@@ -302,8 +302,8 @@ def test_objects_that_are_corrupted_in_the_cache_are_found_by_make_and_made_agai
 
 
 def test_other_places_and_settings(ran, tmp_path):
-    """A shallow clone at an odd path, without a home, a git identity or a usual setting; then an archive."""
-    odd = tmp_path / "Mein Verzeichnis – ü 日本 $x"
+    """A shallow clone at an odd path without home, Git identity or usual settings; an archive."""
+    odd = tmp_path / "Mein Verzeichnis \N{EN DASH} ü 日本 $x"
     settings = {
         "TZ": "Asia/Kathmandu",
         "LC_ALL": "C",
@@ -312,9 +312,8 @@ def test_other_places_and_settings(ran, tmp_path):
     }
     settings |= {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
     secret = secrets.token_hex(16)
-    settings |= {
-        name: secret for name in ("MLFLOW_TRACKING_PASSWORD", "AWS_SECRET_ACCESS_KEY", "API_TOKEN")
-    }
+    names = ("MLFLOW_TRACKING_PASSWORD", "AWS_SECRET_ACCESS_KEY", "API_TOKEN")
+    settings |= dict.fromkeys(names, secret)
     clone = Checkout(odd / "project", odd / "site")
     clone.environment = {
         key: value for key, value in clone.environment.items() if key != "HOME"

@@ -51,7 +51,7 @@ def clean_publication(result, lineage, folder):
     return runs_in(store_in(folder).uri)
 
 
-@pytest.mark.parametrize("part", [0.2, 0.5, 0.8, 1])
+@pytest.mark.parametrize("part", [0.5, 1])
 def test_killed_while_the_database_is_made_it_is_made_the_next_time(
     part, result, lineage, tmp_path
 ):
@@ -77,8 +77,8 @@ def test_killed_at_any_moment_and_published_again_is_one_complete_run(
     expected = clean_publication(result, lineage, empty_store(tmp_path / "clean"))
     moments = count_moments(empty_store(tmp_path / "count"), publish_in)
     assert moments > 30
-    for sample in range(1, 13):
-        moment = moments * sample // 12  # the last one among them
+    for sample in range(1, 9):
+        moment = moments * sample // 8  # the last one among them
         folder = empty_store(tmp_path / f"killed-{moment}")
         assert is_killed_at(moment, folder, publish_in), moment
         assert call(publish_in, folder) == 0, moment
