@@ -1,4 +1,4 @@
-"""What a complete MLflow run is; every test of publishing checks all the runs of its store with this."""
+"""What a complete MLflow run is: the tests of publishing check all the runs of a store by it."""
 
 import contextlib
 import csv
@@ -41,7 +41,7 @@ def md5(path):
 
 
 def all_complete(uri, experiment="spirals"):
-    """Every run of the experiment, each found complete, none there twice; an empty list without a store."""
+    """Return the runs of an experiment, each found complete, none there twice."""
     client = MlflowClient(uri, uri)
     experiment_id = client.get_experiment_by_name(experiment).experiment_id
     runs = client.search_runs([experiment_id], max_results=2000)
@@ -65,7 +65,7 @@ def all_complete(uri, experiment="spirals"):
 
 
 def assert_champions(client, registered, runs):
-    """The best run on each data set has the alias of these data, one of them is the champion, no other alias is there.
+    """The best run on each data set has the alias of these data, one of them `champion`.
 
     Returns:
         Names of the aliases by the pair of hashes: of the data trained on, and of those tested on.
@@ -113,7 +113,7 @@ def outputs(model):
 
 
 def assert_complete(client, run):
-    """A finished run with all of params, metrics, curve, images, files, dataset and model, each once."""
+    """A finished run has params, metrics, curve, images, files, data set and model, each once."""
     run_id, tags, model = run.info.run_id, run.data.tags, run.data.params["model"]
     result, kept = outputs(model)
     assert run.info.status == "FINISHED"
@@ -169,7 +169,7 @@ def assert_complete(client, run):
 
 
 def free_port():
-    """A port that nothing listens at; and nothing else will, as the system hands out those from 32768 on."""
+    """Return a port that nothing listens at; the system itself hands out those from 32768 on."""
     while True:
         port = secrets.choice(range(20_000, 30_000))
         with contextlib.suppress(OSError), socket.socket() as found:
