@@ -305,6 +305,32 @@ def server(tmp_path_factory):
         yield address, folder
 
 
+@pytest.fixture(scope="session")
+def database_template(tmp_path_factory):
+    """The file of an empty database: to make one takes MLflow seconds."""
+    from made import store_in
+
+    from bridge.database import prepare_database
+
+    def make(folder):
+        folder.mkdir()
+        prepare_database(store_in(folder))
+
+    return once(tmp_path_factory, "database", make) / "mlflow.db"
+
+
+@pytest.fixture
+def empty_store(database_template):
+    """Make a folder with a database that has no runs; returns the folder."""
+
+    def make(folder):
+        folder.mkdir(parents=True)
+        shutil.copy(database_template, folder / "mlflow.db")
+        return folder
+
+    return make
+
+
 def relocated(root, before):
     """Tell the store of a copied checkout where it lies now: MLflow notes absolute paths."""
     with closing(sqlite3.connect(root / "mlflow.db")) as database, database:

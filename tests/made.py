@@ -1,11 +1,13 @@
 """Small results of a project that is not ours, and stores to publish them to, without DVC."""
 
+import dataclasses
 import json
 import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from bridge.dvc_index import CurveTable
@@ -57,6 +59,15 @@ def make_result(folder, name="first", score=0.5, data="a", settings=SETTINGS, **
     )
 
 
+def with_other_pictures(result, folder):
+    """Return the same result with other pictures, of which one has another step."""
+    shutil.copytree(result.root, folder)
+    for file in (folder / "frames").iterdir():
+        Image.new("RGB", (2, 2), "red").save(file)
+    (folder / "frames/10.png").rename(folder / "frames/7.png")
+    return dataclasses.replace(result, root=folder, pictures_digest=digest("other pictures"))
+
+
 def make_lineage(folder, experiment=None):
     """Return a lineage of no Git repository."""
     return Lineage(
@@ -72,7 +83,9 @@ def make_lineage(folder, experiment=None):
 
 def store_in(folder, experiment="weather"):
     """Return the store that a checkout in the folder has by default."""
-    return configured_store(folder, experiment)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)  # MLflow sets it itself
+        return configured_store(folder, experiment)
 
 
 def at_server(address, folder, experiment):

@@ -1,4 +1,4 @@
-"""What a complete MLflow run is; every test of publishing checks all the runs of its store with this."""
+"""What a complete MLflow run is: the tests of publishing check all the runs of a store by it."""
 
 import contextlib
 import csv
@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
+from bridge.store import safe_name
 from spirals.training import SNAPSHOT_PERMILLES
 
 TRAIN = {"seed", "skip_draws", "weight_scale", "learning_rate", "l2", "iterations", "record_every"}
@@ -40,31 +41,31 @@ def md5(path):
 
 
 def all_complete(uri, experiment="spirals"):
-    """Every run of the experiment, each found complete, none there twice; an empty list without a store."""
+    """Return the runs of an experiment, each found complete, none there twice."""
     client = MlflowClient(uri, uri)
-    number = client.get_experiment_by_name(experiment).experiment_id
-    runs = client.search_runs([number], max_results=2000)
+    experiment_id = client.get_experiment_by_name(experiment).experiment_id
+    runs = client.search_runs([experiment_id], max_results=2000)
     for run in runs:
         assert_complete(client, run)
     results = [(run.data.params["model"], *hashes(run).values()) for run in runs]
     assert len(set(results)) == len(runs), "one result twice"
-    models = client.search_logged_models([number], max_results=2000)
+    models = client.search_logged_models([experiment_id], max_results=2000)
     assert Counter(model.source_run_id for model in models) == Counter(
         run.info.run_id for run in runs
     )
     versions = Counter(version.run_id for version in client.search_model_versions())
     assert all(count == 1 for count in versions.values()), "one model registered twice"
-    registered = experiment.replace("/", "-")
+    registered = safe_name(experiment)
     names = {model.name for model in client.search_registered_models()}
     assert registered in names and not any(
-        name.startswith(f"{registered}.publishing") for name in names
+        name.startswith(f"{registered}~publishing") for name in names
     )
     assert_champions(client, registered, runs)
     return runs
 
 
 def assert_champions(client, registered, runs):
-    """The best run on each data set has the alias of these data, one of them is the champion, no other alias is there.
+    """The best run on each data set has the alias of these data, one of them `champion`.
 
     Returns:
         Names of the aliases by the pair of hashes: of the data trained on, and of those tested on.
@@ -112,7 +113,7 @@ def outputs(model):
 
 
 def assert_complete(client, run):
-    """A finished run with all of params, metrics, curve, images, files, dataset and model, each once."""
+    """A finished run has params, metrics, curve, images, files, data set and model, each once."""
     run_id, tags, model = run.info.run_id, run.data.tags, run.data.params["model"]
     result, kept = outputs(model)
     assert run.info.status == "FINISHED"
@@ -168,7 +169,7 @@ def assert_complete(client, run):
 
 
 def free_port():
-    """A port that nothing listens at; and nothing else will, as the system hands out those from 32768 on."""
+    """Return a port that nothing listens at; the system itself hands out those from 32768 on."""
     while True:
         port = secrets.choice(range(20_000, 30_000))
         with contextlib.suppress(OSError), socket.socket() as found:

@@ -1,6 +1,7 @@
-"""Kills, full disks, other places and spoiled caches, with real DVC: nothing is lost, and the next repro mends it."""
+"""Kills, full disks, other places, corrupted caches: the next `dvc repro` mends what is lost."""
 
 import hashlib
+import itertools
 import os
 import re
 import secrets
@@ -46,7 +47,7 @@ def assert_as_before(checkout, lock):
 
 
 def repro_after_kill(checkout, *stage):
-    """`dvc repro`, and what `make` runs before it where DVC was killed while it wrote a file of its own (dvc#7615).
+    """Run `dvc repro`, and what `make` runs before it if DVC was killed while it wrote (dvc#7615).
 
     Returns:
         Those files, which were removed.
@@ -54,8 +55,8 @@ def repro_after_kill(checkout, *stage):
     done = checkout.run("dvc", "repro", *stage, check=False)
     if done.returncode == 0:
         return []
-    known = r"'(?:\./)?(dvc\.lock|\.dvc/tmp/rwlock)'.*(invalid|failed|corrupted)|join\(\) argument must be str"
-    assert re.search(known, done.stderr), done.stderr
+    broken = r"'(?:\./)?(dvc\.lock|\.dvc/tmp/rwlock)'.*(invalid|failed|corrupted)"
+    assert re.search(rf"{broken}|join\(\) argument must be str", done.stderr), done.stderr
     assert "Traceback" not in done.stderr, done.stderr
     verified = checkout.run("python", "tools/verify.py").stdout
     checkout.run("dvc", "repro", *stage)
@@ -63,7 +64,7 @@ def repro_after_kill(checkout, *stage):
 
 
 class Running:
-    """A `dvc repro OPTIONS` in the background, in a process group of its own, and the stage it is at."""
+    """A `dvc repro` in the background, in a process group of its own, and the stage it is at."""
 
     def __init__(self, checkout, *options):
         self.log = checkout.root.parent / "log"
@@ -116,10 +117,11 @@ def worked(process):
     with suppress(psutil.Error):
         if process.status() != psutil.STATUS_ZOMBIE:
             return sum(process.cpu_times()[:2])
+    return None
 
 
 def caught(checkout, name, part):
-    """A `dvc repro` of the stage, when that has computed the part of what it computes when it is left alone.
+    """Return a `dvc repro` of the stage when that has computed a part of what it computes alone.
 
     How much that is differs from one moment to the next, so a stage that ends before runs again.
     """
@@ -137,21 +139,27 @@ def caught(checkout, name, part):
     pytest.fail(f"{name} ended before it could be killed, 20 times")
 
 
-# Which process is killed, after which part of the time that the stage computes when it is left alone.
-@pytest.mark.parametrize(("victim", "part"), [("stage", 0.1), ("dvc", 0.4), ("both", 0.7)])
-def test_kills_in_every_stage(ran, victim, part):
+# Which process is killed, after which part of the time that the stage computes when left alone.
+KILLS = [("stage", 0.1), ("dvc", 0.4), ("both", 0.7)]
+
+
+def kill(running, process, victim):
+    """Kill a stage, the dvc that started it, or both."""
+    if victim in ("stage", "both"):
+        with suppress(psutil.NoSuchProcess):  # it ended just now
+            process.kill()
+    if victim in ("dvc", "both"):
+        running.dvc.kill()
+    running.dvc.wait(300)
+
+
+def test_a_kill_in_every_stage_loses_nothing(ran):
     ran.run("git", "clean", "-dfxq")
-    (
-        ran.root / "dvc.lock"
-    ).unlink()  # or stages whose outputs are all in Git would have nothing to do
-    for name in STAGES:
+    # Or stages whose outputs are all in Git would have nothing to do.
+    (ran.root / "dvc.lock").unlink()
+    for name, (victim, part) in zip(STAGES, itertools.cycle(KILLS), strict=False):
         running, process = caught(ran, name, part)
-        if victim in ("stage", "both"):
-            with suppress(psutil.NoSuchProcess):  # it ended just now
-                process.kill()
-        if victim in ("dvc", "both"):
-            running.dvc.kill()
-        running.dvc.wait(300)
+        kill(running, process, victim)
         repro_after_kill(ran, name)  # where dvc alone was killed, the stage goes on beside it
         running.end()
     assert_as_before(ran, ran.lock)
@@ -232,24 +240,29 @@ def spoil(path, content=b"spoiled"):
     path.chmod(0o444)
 
 
-def test_spoiled_files_and_spoiled_cache_are_made_anew(ran):
-    root, cache = ran.root, ran.root / ".dvc/cache/files/md5"
-    outs = [
-        "data/spirals.csv",
-        "data/linear/weights.json",
-        "data/mlp/curve.csv",
-        "data/mlp/snapshots.json",
-    ]
-    good = {name: (root / name).read_bytes() for name in outs}
-    # Spoiled in the checkout: DVC notices.
-    (root / outs[0]).write_bytes(good[outs[0]].replace(b"\n", b"\r\n"))
-    (root / outs[1]).unlink()
-    (root / outs[2]).write_bytes(good[outs[2]][:500])
-    (root / outs[3]).write_bytes(b"")
+OUTS = [
+    "data/spirals.csv",
+    "data/linear/weights.json",
+    "data/mlp/curve.csv",
+    "data/mlp/snapshots.json",
+]
+
+
+def test_files_that_are_corrupted_in_the_checkout_are_made_again(ran):
+    root = ran.root
+    good = {name: (root / name).read_bytes() for name in OUTS}
+    (root / OUTS[0]).write_bytes(good[OUTS[0]].replace(b"\n", b"\r\n"))
+    (root / OUTS[1]).unlink()
+    (root / OUTS[2]).write_bytes(good[OUTS[2]][:500])
+    (root / OUTS[3]).write_bytes(b"")
     ran.run("dvc", "repro")
-    assert {name: (root / name).read_bytes() for name in outs} == good
+    assert {name: (root / name).read_bytes() for name in OUTS} == good
     assert_as_before(ran, ran.lock)
-    # What lies there of a model that was removed would be in dvc.lock, which nobody else could reproduce.
+
+
+def test_what_no_stage_writes_does_not_get_into_dvc_lock(ran):
+    """What lies there of a model that was removed, say: nobody else could reproduce it."""
+    root = ran.root
     (root / "data/old").mkdir()
     (root / "data/old/weights.json").touch()
     failed = ran.run("dvc", "repro", check=False)
@@ -260,7 +273,12 @@ def test_spoiled_files_and_spoiled_cache_are_made_anew(ran):
     shutil.rmtree(root / "data/old")
     ran.run("dvc", "repro")
     assert_as_before(ran, ran.lock)
-    # Spoiled in the cache: DVC does not, and hands it out.
+
+
+def test_objects_that_are_corrupted_in_the_cache_are_found_by_make_and_made_again(ran):
+    """DVC does not notice, and hands them out."""
+    root, cache, outs = ran.root, ran.root / ".dvc/cache/files/md5", OUTS
+    good = {name: (root / name).read_bytes() for name in outs}
     frames = root / "reports/models/mlp/frames"
     frame = next(frames.iterdir())
     hashes = [hashlib.md5((root / name).read_bytes()).hexdigest() for name in (*outs, frame)]
@@ -284,8 +302,8 @@ def test_spoiled_files_and_spoiled_cache_are_made_anew(ran):
 
 
 def test_other_places_and_settings(ran, tmp_path):
-    """A shallow clone at an odd path, without a home, a git identity or a usual setting; then an archive."""
-    odd = tmp_path / "Mein Verzeichnis – ü 日本 $x"
+    """A shallow clone at an odd path without home, Git identity or usual settings; an archive."""
+    odd = tmp_path / "Mein Verzeichnis \N{EN DASH} ü 日本 $x"
     settings = {
         "TZ": "Asia/Kathmandu",
         "LC_ALL": "C",
@@ -294,9 +312,8 @@ def test_other_places_and_settings(ran, tmp_path):
     }
     settings |= {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
     secret = secrets.token_hex(16)
-    settings |= {
-        name: secret for name in ("MLFLOW_TRACKING_PASSWORD", "AWS_SECRET_ACCESS_KEY", "API_TOKEN")
-    }
+    names = ("MLFLOW_TRACKING_PASSWORD", "AWS_SECRET_ACCESS_KEY", "API_TOKEN")
+    settings |= dict.fromkeys(names, secret)
     clone = Checkout(odd / "project", odd / "site")
     clone.environment = {
         key: value for key, value in clone.environment.items() if key != "HOME"

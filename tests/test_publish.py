@@ -17,13 +17,12 @@ from made import CHAMPION, SETTINGS, execute, make_lineage, make_result, store_i
 from bridge.database import (
     KNOWN_SCHEMAS,
     complete_runs,
-    prepare_database,
     relocate_artifacts,
 )
 from bridge.environment import prepare_mlflow
 from bridge.errors import UserError
 from bridge.files import digest
-from bridge.store import alias_of, safe_name
+from bridge.store import alias_of, configured_store, safe_name
 
 pytestmark = pytest.mark.slow
 
@@ -55,14 +54,10 @@ def tmp_path(tmp_path):
     return folder
 
 
-@pytest.fixture(scope="module")
-def new_database(tmp_path_factory):
+@pytest.fixture(scope="session")
+def new_database(database_template):
     """The file of a database in which nothing was published."""
-    folder = tmp_path_factory.mktemp("new")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)  # MLflow sets it in other tests
-        prepare_database(store_in(folder))
-    return folder / "mlflow.db"
+    return database_template
 
 
 @pytest.fixture
@@ -502,8 +497,9 @@ def test_a_damaged_database_is_named_with_what_to_do(content, new_database, tmp_
 def test_a_store_in_a_folder_that_cannot_be_made_is_one_message(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///file/mlflow.db")
+    store = configured_store(tmp_path, "weather")
     with pytest.raises(UserError) as refused:
-        publish_in(tmp_path, [make_result(tmp_path)])
+        publish_to(store, make_result(tmp_path))
     assert str(refused.value).startswith(f"cannot publish to sqlite:///{tmp_path}/file/mlflow.db: ")
 
 

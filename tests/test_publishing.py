@@ -1,4 +1,4 @@
-"""What a user does, and the runs that are there afterwards: real DVC, real MLflow, a checkout for each test."""
+"""What a user does, and the runs that are there afterwards, with real DVC and real MLflow."""
 
 import contextlib
 import http.server
@@ -18,10 +18,9 @@ from ruamel.yaml import YAML
 from runs import AFTER, DURING, TRAIN, all_complete, free_port, hashes, md5, mlflow_server, outputs
 
 pytestmark = pytest.mark.slow
-REBUILT = [
-    "report",
-    "track",
-]  # never restored from DVC's run cache: they have an output outside the cache
+# Never restored from DVC's run cache: they have an output outside of the cache.
+REBUILT = ["report", "track"]
+SECRET = "user:s3cret-w0rd@"
 
 
 def store(checkout):
@@ -42,7 +41,7 @@ def run_stages(done):
 
 
 def experiments(checkout):
-    """By name, what `dvc exp show` says of the experiments: params, metrics and more; None of one that failed."""
+    """What `dvc exp show` says of the experiments by name; None of one that failed."""
     shown = json.loads(checkout.run("dvc", "exp", "show", "--json").stdout)
     return {
         experiment["name"]: experiment["revs"][0]["data"]
@@ -53,7 +52,7 @@ def experiments(checkout):
 
 
 def assert_lineage(checkout):
-    """The first two runs lead back to the commit they come from, and to what dvc.lock says of files and parameters."""
+    """The first two runs lead back to their commit, and to what dvc.lock says."""
     stages = YAML(typ="safe").load(checkout.root / "dvc.lock")["stages"]
     written = {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
     commit = checkout.run("git", "rev-parse", "HEAD~1").stdout.strip()
@@ -78,36 +77,39 @@ def assert_lineage(checkout):
 def found_by_name(uri, name):
     """Models of the runs that the filter of the README finds for an experiment's name."""
     client = MlflowClient(uri, uri)
-    number = client.get_experiment_by_name("spirals").experiment_id
+    experiment_id = client.get_experiment_by_name("spirals").experiment_id
     return {
         run.data.params["model"]
-        for run in client.search_runs([number], f"tags.`dvc.experiments` LIKE '%{name}%'")
+        for run in client.search_runs([experiment_id], f"tags.`dvc.experiments` LIKE '%{name}%'")
     }
 
 
-def test_one_run_more_for_each_new_result_and_none_for_an_old_one(ran):
+def test_a_run_leads_back_to_the_commit_and_to_what_dvc_lock_says(ran):
     assert_lineage(ran)
+
+
+def test_the_pipeline_run_again_and_forced_makes_no_run_more(ran):
     first = ids(ran)
     assert {model: len(runs) for model, runs in first.items()} == {"linear": 1, "mlp": 1}
     assert run_stages(ran.run("dvc", "repro")) == []
     forced = ran.run("dvc", "repro", "--force")
-    assert "track" in run_stages(forced) and "iteration 0: loss" in forced.stdout
+    assert "track" in run_stages(forced)
+    assert "iteration 0: loss" in forced.stdout
     assert ids(ran) == first
     assert "up to date" in ran.run("dvc", "status").stdout
     assert ran.run("git", "status", "--porcelain").stdout == ""
 
-    # A parameter changed, run, changed back, run; it is one of the net's, so the linear result is an old one.
-    ran.set_params({"train_mlp.hidden_units": 9})
-    assert run_stages(ran.run("dvc", "repro")) == [
-        "train@mlp",
-        "evaluate@mlp",
-        "plot@mlp",
-        *REBUILT,
-    ]
+
+def test_a_changed_parameter_makes_one_run_and_changed_back_none(ran):
+    first = ids(ran)
+    ran.set_params({"train_mlp.hidden_units": 9})  # the linear result is an old one
+    stages = run_stages(ran.run("dvc", "repro"))
+    assert stages == ["train@mlp", "evaluate@mlp", "plot@mlp", *REBUILT]
     second = ids(ran)
-    assert second["linear"] == first["linear"] and len(second["mlp"]) == 2
+    assert second["linear"] == first["linear"]
     (changed,) = second["mlp"] - first["mlp"]
     assert MlflowClient(store(ran)).get_run(changed).data.tags["git.dirty"] == "true"
+
     ran.set_params({"train_mlp.hidden_units": 8})
     assert run_stages(ran.run("dvc", "repro")) == REBUILT
     assert ids(ran) == second
@@ -115,43 +117,54 @@ def test_one_run_more_for_each_new_result_and_none_for_an_old_one(ran):
     ran.run("git", "checkout", "--quiet", "params.yaml")
     assert ran.run("git", "status", "--porcelain").stdout == ""
 
-    # The same experiment twice; the second time there is nothing to run, and its name is known to DVC only.
-    for name in ("first-try", "second-try"):
-        ran.run("dvc", "exp", "run", "--name", name, "--set-param", "train_mlp.hidden_units=7")
-        third = ids(ran)
-        assert third["linear"] == first["linear"] and len(third["mlp"]) == 3
-    assert found_by_name(store(ran), "first-try") == {"linear", "mlp"}
 
-    # A change of the plot only: the same runs, with the new pictures.
-    client = MlflowClient(store(ran))
+def test_an_experiment_makes_one_run_which_is_found_by_its_name(ran):
+    first = ids(ran)
+    ran.run("dvc", "exp", "run", "--name", "a-try", "--set-param", "train_mlp.hidden_units=7")
+    second = ids(ran)
+    assert second["linear"] == first["linear"]
+    assert len(second["mlp"]) == 2
+    assert found_by_name(store(ran), "a-try") == {"linear", "mlp"}
+
+
+def test_pictures_drawn_again_belong_to_the_runs_that_are_there(ran):
+    before = ids(ran)
     script = ran.root / "src/plot.py"
-    script.write_text(re.sub("FRAME_CELLS = [0-9]+", "FRAME_CELLS = 50", script.read_text()))
+    changed = re.sub("FRAME_CELLS = [0-9]+", "FRAME_CELLS = 50", script.read_text())
+    script.write_text(changed)
     ran.set_params({"plot.dpi": 70})
     assert run_stages(ran.run("dvc", "repro")) == ["plot@linear", "plot@mlp", *REBUILT]
-    assert ids(ran) == third
-    (run,) = third["linear"]
-    files, pictures = Path(client.download_artifacts(run, "")), ran.root / "reports/models/linear"
-    assert md5(files / "reports/models/linear/boundary.png") == md5(pictures / "boundary.png")
-    frames = {md5(frame) for frame in (pictures / "frames").iterdir()}
-    assert {md5(image) for image in (files / "images").glob(f"{DURING}*.png")} == frames
-    assert {md5(image) for image in (files / "images").glob(f"{AFTER}*.png")} == {
-        md5(pictures / "boundary.png")
-    }
+    assert ids(ran) == before
 
-    # The store deleted: the database only, which `make` notices, and all of it.
+    (run_id,) = before["linear"]
+    files = Path(MlflowClient(store(ran)).download_artifacts(run_id, ""))
+    pictures = ran.root / "reports/models/linear"
+    kept = files / "reports/models/linear/boundary.png"
+    frames = {md5(frame) for frame in (pictures / "frames").iterdir()}
+    assert md5(kept) == md5(pictures / "boundary.png")
+    assert {md5(image) for image in (files / "images").glob(f"{DURING}*.png")} == frames
+    after = {md5(image) for image in (files / "images").glob(f"{AFTER}*.png")}
+    assert after == {md5(pictures / "boundary.png")}
+
+
+def test_a_deleted_database_is_noticed_by_make_and_built_again(ran):
     (ran.root / "mlflow.db").unlink()
     assert run_stages(ran.run("dvc", "repro")) == []
     ran.run("python", "tools/verify.py")
     assert run_stages(ran.run("dvc", "repro")) == ["track"]
-    rebuilt = store(ran).replace(
-        "/mlflow.db", "/./mlflow.db"
-    )  # MLflow, here, still has the old file open
-    assert sorted(run.data.params["model"] for run in all_complete(rebuilt)) == ["linear", "mlp"]
+    assert models_of(ran) == ["linear", "mlp"]
+
+
+def test_a_deleted_store_is_built_again(ran):
     (ran.root / "mlflow.db").unlink()
     shutil.rmtree(ran.root / "mlruns")
     assert run_stages(ran.run("dvc", "repro")) == ["track"]
-    rebuilt = rebuilt.replace("/./", "/././")
-    assert sorted(run.data.params["model"] for run in all_complete(rebuilt)) == ["linear", "mlp"]
+    assert models_of(ran) == ["linear", "mlp"]
+
+
+def models_of(checkout):
+    """Return the models of the complete runs, sorted."""
+    return sorted(run.data.params["model"] for run in all_complete(store(checkout)))
 
 
 def test_queued_and_temporary_experiments_publish_to_the_store_of_the_main_checkout(checkout):
@@ -194,7 +207,7 @@ def dump(file):
         return list(database.iterdump())
 
 
-def test_a_fresh_clone_trains_nothing_and_what_is_moved_or_deleted_is_mended(ran, tmp_path):
+def test_a_fresh_clone_with_a_remote_trains_nothing(ran, tmp_path):
     ran.run("dvc", "remote", "add", "--default", "shared", str(tmp_path / "remote"))
     ran.commit("remote")
     ran.run("dvc", "push")
@@ -204,21 +217,25 @@ def test_a_fresh_clone_trains_nothing_and_what_is_moved_or_deleted_is_mended(ran
     assert set(run_stages(clone.run("dvc", "repro"))) <= {*REBUILT}
     assert clone.run("git", "status", "--porcelain").stdout == ""
     assert "up to date" in clone.run("dvc", "status").stdout
-    before = ids(clone)
-    assert {model: len(runs) for model, runs in before.items()} == {"linear": 1, "mlp": 1}
+    assert models_of(clone) == ["linear", "mlp"]
 
-    moved = Checkout(tmp_path / "moved, with spaces" / "Spirálen #1 100%", tmp_path / "clone-site")
+
+def test_a_moved_checkout_keeps_its_runs(ran, tmp_path):
+    before = ids(ran)
+    moved = Checkout(tmp_path / "moved, with spaces" / "Spirálen #1 100%", tmp_path / "site")
     moved.root.parent.mkdir()
-    clone.root.rename(moved.root)
-    done = moved.run("python", "src/bridge")
-    assert done.stdout.count("was there") == 2
+    ran.root.rename(moved.root)
+    assert moved.run("python", "src/bridge").stdout.count("was there") == 2
     assert ids(moved) == before
-    assert not any(f"{clone.root}/" in line for line in dump(moved.root / "mlflow.db"))
+    left = [line for line in dump(moved.root / "mlflow.db") if f"{ran.root}/" in line]
+    assert left == []
 
-    # The artifacts deleted, and the database kept.
-    shutil.rmtree(moved.root / "mlruns")
-    assert run_stages(moved.run("dvc", "repro")) == ["track"]
-    assert ids(moved) == before
+
+def test_deleted_artifacts_are_written_again_into_the_same_runs(ran):
+    before = ids(ran)
+    shutil.rmtree(ran.root / "mlruns")
+    assert run_stages(ran.run("dvc", "repro")) == ["track"]
+    assert ids(ran) == before
 
 
 def test_what_the_bridge_prints_and_how_little_it_imports(checkout):
@@ -237,113 +254,129 @@ def test_what_the_bridge_prints_and_how_little_it_imports(checkout):
         "python", "-c", look + "; sys.exit({'mlflow', 'numpy', 'dvc'} & {*sys.modules} or None)"
     )
     assert (again.stdout, again.stderr) == (done.stdout.replace("published", "was there"), "")
-    # Another experiment of MLflow, and a database that is deleted, have their own runs.
-    other = checkout.run("python", "src/bridge", MLFLOW_EXPERIMENT_NAME="other")
-    assert other.stdout.count("published") == len(all_complete(store(checkout), "other")) == 2
-    (checkout.root / "mlflow.db").unlink()
-    assert checkout.run("python", "src/bridge").stdout.count("published") == 2
-    assert len(all_complete(store(checkout).replace("/mlflow.db", "/./mlflow.db"))) == 2
 
 
-def test_only_what_the_stages_wrote_with_these_parameters_is_published(ran):
+def test_another_experiment_of_mlflow_has_its_own_runs(ran):
+    other = ran.run("python", "src/bridge", MLFLOW_EXPERIMENT_NAME="other")
+    assert other.stdout.count("published") == len(all_complete(store(ran), "other")) == 2
+
+
+def refusal(checkout, **environment):
+    """Return what the bridge says when it refuses; it begins no run."""
+    done = checkout.run("python", "src/bridge", check=False, **environment)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "publishes it" not in done.stderr
+    return done.stderr
+
+
+def test_results_of_other_parameters_are_not_published(ran):
     before = ids(ran)
     ran.set_params({"train_mlp.learning_rate": 0.5})
-    for command in (
-        ["python", "src/bridge"],
-        ["dvc", "repro", "--force", "--single-item", "track"],
-    ):
-        done = ran.run(*command, check=False)
-        assert done.returncode != 0
-        assert (
-            "params.yaml: train_mlp.learning_rate is 0.5, but the results were made with 1.0: run"
-            in done.stderr
-        )
-    # Made of results of these parameters and of others.
-    for stage in ("train@mlp", "evaluate@mlp"):
-        ran.run("dvc", "repro", stage)
-        done = ran.run("python", "src/bridge", check=False)
-        assert done.returncode == 1
-        assert re.fullmatch(
-            r"error: data/\S+ is newer than what was made from it: run dvc repro\n", done.stderr
-        )
+    message = "train_mlp.learning_rate is 0.5, but the results were made with 1.0: run dvc repro"
+    assert refusal(ran).startswith(f"error: params.yaml: {message}")
+    forced = ran.run("dvc", "repro", "--force", "--single-item", "track", check=False)
+    assert forced.returncode != 0
+    assert message in forced.stderr
     assert ids(ran) == before
-    # A stage that has no outputs, one whose output is not shown, and parameters that are named one by one.
+
+
+@pytest.mark.parametrize("stages", [["train@mlp"], ["train@mlp", "evaluate@mlp"]])
+def test_results_of_several_parameters_are_not_published(stages, ran):
+    before = ids(ran)
+    ran.set_params({"train_mlp.learning_rate": 0.5})
+    ran.run("dvc", "repro", *stages)
+    expected = r"error: data/\S+ is newer than what was made from it: run dvc repro\n"
+    assert re.fullmatch(expected, refusal(ran))
+    assert ids(ran) == before
+
+
+def change_pipeline(checkout):
+    """Write the stages otherwise.
+
+    One has no outputs, one an output that is not shown, and parameters are named one by one.
+    """
     yaml = YAML()
-    content = yaml.load(ran.root / "dvc.yaml")
-    train, stages = content["stages"]["train"]["do"], content["stages"]
-    del stages["train"]
-    for model in before:
-        text = json.dumps(train).replace("${item}", model)
-        stages[f"train_{model}"] = json.loads(text)
-    stages["train_mlp"]["params"] = [
-        f"train_mlp.{key}" for key in (TRAIN | {"hidden_units"}) - {"seed"}
-    ]
+    content = yaml.load(checkout.root / "dvc.yaml")
+    stages = content["stages"]
+    train = json.dumps(stages.pop("train")["do"])
+    for model in ("linear", "mlp"):
+        stages[f"train_{model}"] = json.loads(train.replace("${item}", model))
+    keys = (TRAIN | {"hidden_units"}) - {"seed"}
+    stages["train_mlp"]["params"] = [f"train_mlp.{key}" for key in keys]
     stages["train_mlp"]["deps"].append("data/prepared")
     stages["prepare"] = {
         "cmd": "echo done > data/prepared",
         "params": ["train_mlp.seed"],
         "outs": ["data/prepared"],
     }
-    stages["notify"] = {"cmd": "echo done", "deps": ["reports/metrics.json"]}
+    stages["notify"] = {"cmd": "echo done", "deps": ["reports/models/mlp/metrics.json"]}
+    del stages["report"]  # it names the stages
     for name in ("evaluate", "plot"):
-        stages[name]["foreach"] = [*before]
-    yaml.dump(content, ran.root / "dvc.yaml")
+        stages[name]["foreach"] = ["linear", "mlp"]
+    yaml.dump(content, checkout.root / "dvc.yaml")
+
+
+def test_parameters_are_compared_however_the_stages_are_written(ran):
+    change_pipeline(ran)
+    ran.set_params({"train_mlp.learning_rate": 0.5})
     ran.run("dvc", "repro")
-    client = MlflowClient(store(ran))
-    models = Counter(run.data.params["model"] for run in client.search_runs(["1"]))
-    assert models == {"linear": 1, "mlp": 2}
+    runs = MlflowClient(store(ran)).search_runs(["1"])
+    assert Counter(run.data.params["model"] for run in runs) == {"linear": 1, "mlp": 2}
     for key, given, used in [("train_mlp.learning_rate", 0.25, 0.5), ("train_mlp.seed", 5, 0)]:
         ran.set_params({key: given})
-        done = ran.run("python", "src/bridge", check=False)
-        assert (
-            f"{key} is {given}, but the results were made with {used}: run dvc repro" in done.stderr
-        )
+        message = f"{key} is {given}, but the results were made with {used}: run dvc repro"
+        assert message in refusal(ran)
         ran.set_params({key: used})
-    ran.run("git", "checkout", "--quiet", ".")
-    (ran.root / "data/prepared").unlink()  # which no stage writes now
-    ran.run("dvc", "repro")
 
-    (ran.root / "mlflow.db").unlink()
-    shutil.rmtree(ran.root / "mlruns")
+
+WEIGHTS, CURVE = "data/mlp/weights.json", "data/linear/curve.csv"
+PICTURE, FRAMES = "reports/models/mlp/boundary.png", "reports/models/mlp/frames"
+
+
+def test_a_file_that_is_not_what_its_stage_wrote_is_not_published(ran):
+    delete_store(ran)
     locked = YAML(typ="safe").load(ran.root / "dvc.lock")["stages"].values()
     written = {out["path"]: out["md5"] for stage in locked for out in stage["outs"]}
-    data, reports = ran.root / "data", ran.root / "reports/models"
-    last = reports / "mlp/frames/100.png"
-    for path, name, content in [
-        (
-            data / "mlp/weights.json",
-            "data/mlp/weights.json",
-            (data / "mlp/weights.json").read_bytes()[:500],
-        ),
-        (data / "linear/curve.csv", "data/linear/curve.csv", b""),
-        (reports / "mlp/boundary.png", "reports/models/mlp/boundary.png", b"no picture"),
-        (last, "reports/models/mlp/frames", b"no picture"),
-        (last, "reports/models/mlp/frames", None),
-        (reports / "mlp/frames/other.png", "reports/models/mlp/frames", last.read_bytes()),
+    for file, out, content in [
+        (WEIGHTS, WEIGHTS, (ran.root / WEIGHTS).read_bytes()[:500]),
+        (CURVE, CURVE, b""),
+        (PICTURE, PICTURE, b"no picture"),
+        (f"{FRAMES}/100.png", FRAMES, b"no picture"),
+        (f"{FRAMES}/100.png", FRAMES, None),
+        (f"{FRAMES}/other.png", FRAMES, b"one more"),
     ]:
-        good = path.read_bytes() if path.exists() else None
-        path.unlink(missing_ok=True)  # not through DVC's link into its cache
-        if content is not None:
-            path.write_bytes(content)
-        done = ran.run("python", "src/bridge", check=False)
-        spoiled = f"{written[name][:2]}/{written[name][2:]}"
-        told = f"error: {name} is not what its stage wrote (dvc.lock): run dvc repro. If it says so again, the object"
-        assert (done.returncode, done.stderr) == (
-            1,
-            f"{told} {spoiled} of DVC's cache is spoiled: delete it\n",
-        )
+        with changed(ran.root / file, content):
+            object_path = f"{written[out][:2]}/{written[out][2:]}"
+            told = f"error: {out} is not what its stage wrote (dvc.lock): run dvc repro."
+            advice = f"If it says so again, the object {object_path} of DVC's cache is corrupted"
+            assert refusal(ran) == f"{told} {advice}: delete it\n"
         assert not (ran.root / "mlflow.db").exists()
-        path.unlink(missing_ok=True)
-        if good is not None:
-            path.write_bytes(good)
     assert ran.run("python", "src/bridge").stdout.count("published") == 2
-    # MLflow, here, still has the old file open.
-    assert len(all_complete(store(ran).replace("/mlflow.db", "/./mlflow.db"))) == 2
-    # Without DVC's notes there is no result.
+    assert models_of(ran) == ["linear", "mlp"]
+
+
+def delete_store(checkout):
+    (checkout.root / "mlflow.db").unlink()
+    shutil.rmtree(checkout.root / "mlruns")
+
+
+@contextlib.contextmanager
+def changed(path, content):
+    """Let a file have another content, or be missing; not through DVC's link into its cache."""
+    good = path.read_bytes() if path.exists() else None
+    path.unlink(missing_ok=True)
+    if content is not None:
+        path.write_bytes(content)
+    yield
+    path.unlink(missing_ok=True)
+    if good is not None:
+        path.write_bytes(good)
+
+
+def test_without_dvc_lock_there_is_no_result(ran):
     (ran.root / "dvc.lock").unlink()
-    done = ran.run("python", "src/bridge", check=False)
-    told = "error: stage evaluate@linear has not run, so there is no result to publish: run dvc repro first\n"
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", told)
+    reason = r"stage \S+ has not run, so there is no result to publish: run dvc repro first"
+    assert re.fullmatch(f"error: {reason}\n", refusal(ran))
 
 
 class Refusing(http.server.BaseHTTPRequestHandler):
@@ -362,64 +395,69 @@ class Refusing(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def test_a_server_that_is_down_or_refuses_loses_nothing(checkout, tmp_path):
-    secret, printed = "user:s3cret-w0rd@", ""
+def assert_nothing_lost(checkout, address, uri):
+    """Publish to a server that is of no use; return what is said of it."""
+    begin = time.monotonic()
+    done = checkout.run("python", "src/bridge", check=False, MLFLOW_TRACKING_URI=uri)
+    # Seconds; about 3 of an unburdened machine, minutes without our settings.
+    assert time.monotonic() - begin < 60
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "s3cret" not in done.stderr
+    problem, comfort = done.stderr.splitlines()
+    assert problem.startswith(f"error: cannot publish to {address}: ")
+    lost = "Nothing that was computed is lost"
+    assert comfort == f"{lost}; when that is mended, python src/bridge publishes it."
+    return problem
 
-    def track_to(port):
-        nonlocal printed
-        begin = time.monotonic()
-        uri = f"http://{secret}127.0.0.1:{port}?token=s3cret"
-        done = checkout.run("python", "src/bridge", check=False, MLFLOW_TRACKING_URI=uri)
-        assert (
-            time.monotonic() - begin < 60
-        )  # seconds; about 3 of an unburdened machine, minutes without our settings
-        printed += done.stdout + done.stderr
-        assert (done.returncode, done.stdout) == (1, "")
-        problem, comfort = done.stderr.splitlines()
-        assert problem.startswith(f"error: cannot publish to http://127.0.0.1:{port}: ")
-        assert comfort == "Nothing that was computed is lost; python src/bridge publishes it."
-        return problem
 
-    done = checkout.run(
-        "dvc", "repro", check=False, MLFLOW_TRACKING_URI=f"http://{secret}127.0.0.1:{free_port()}"
-    )
-    printed += done.stdout + done.stderr
-    assert done.returncode != 0 and run_stages(done)[-1] == "track"
-    track_to(free_port())
+def test_a_server_that_is_down_loses_nothing(ran):
+    address = f"http://127.0.0.1:{free_port()}"
+    uri = f"{address.replace('//', f'//{SECRET}')}?token=s3cret"
+    assert_nothing_lost(ran, address, uri)
+
+
+def test_a_server_that_refuses_loses_nothing(ran):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as refusing:
         threading.Thread(target=refusing.serve_forever, daemon=True).start()
-        assert "not for you" in track_to(refusing.server_port)
+        address = f"http://127.0.0.1:{refusing.server_port}"
+        uri = f"{address.replace('//', f'//{SECRET}')}?token=s3cret"
+        assert "not for you" in assert_nothing_lost(ran, address, uri)
         refusing.shutdown()
-    name = f"{250 * 'x'}.db"  # nor can the file be made in a folder that is read-only, but root may
-    done = checkout.run(
-        "python", "src/bridge", check=False, MLFLOW_TRACKING_URI=f"sqlite:///{name}"
-    )
-    assert "retried" not in done.stderr and done.stderr.startswith(
-        "error: cannot publish to sqlite:"
-    )
+
+
+def test_a_database_that_cannot_be_made_is_said_at_once(ran):
+    uri = f"sqlite:///{250 * 'x'}.db"
+    done = ran.run("python", "src/bridge", check=False, MLFLOW_TRACKING_URI=uri)
+    assert done.returncode == 1
+    assert "retried" not in done.stderr
+    assert done.stderr.startswith("error: cannot publish to ")
+
+
+def test_what_a_server_that_was_down_missed_is_published_when_it_is_up(ran, tmp_path):
+    delete_store(ran)
+    printed = ""
+    down = f"http://{SECRET}127.0.0.1:{free_port()}"
+    done = ran.run("dvc", "repro", check=False, MLFLOW_TRACKING_URI=down)
+    printed += done.stdout + done.stderr
+    assert done.returncode != 0
+    assert run_stages(done) == ["track"]
 
     with mlflow_server(tmp_path) as address:
         environment = {
-            "MLFLOW_TRACKING_URI": address.replace("http://", f"http://{secret}"),
+            "MLFLOW_TRACKING_URI": address.replace("//", f"//{SECRET}"),
             "MLFLOW_EXPERIMENT_NAME": "team/spirals",
         }
-        done = checkout.run("dvc", "repro", **environment)
+        done = ran.run("dvc", "repro", **environment)
         printed += done.stdout + done.stderr
         assert run_stages(done) == ["track"]
-        assert (
-            len(re.findall("http|View run", done.stdout)) == 3
-        )  # a line for each run, and one for the charts
+        # A line for each run, and one for the charts.
+        assert len(re.findall("http|View run", done.stdout)) == 3
         assert len(all_complete(address, "team/spirals")) == 2
-        assert "up to date" in checkout.run("dvc", "status").stdout
-    assert (
-        len(list((tmp_path / "kept").rglob("loss.png"))) == 2
-    )  # the server's part, and not of the checkout
-    assert not (checkout.root / "mlflow.db").exists()
-    kept = [
-        file
-        for folder in (tmp_path / "kept", checkout.root / "mlruns")
-        for file in folder.rglob("*")
-    ]
+        assert "up to date" in ran.run("dvc", "status").stdout
+
+    assert len([*(tmp_path / "kept").rglob("loss.png")]) == 2
+    assert not (ran.root / "mlflow.db").exists()
+    kept = [*(tmp_path / "kept").rglob("*"), *(ran.root / "mlruns").rglob("*")]
     for file in [*filter(Path.is_file, kept), tmp_path / "server.db"]:
         assert b"s3cret" not in file.read_bytes(), file
     assert "s3cret" not in printed

@@ -208,7 +208,7 @@ def relocate_artifacts(store: Store) -> None:
 
 def _replace_locations(database: sqlite3.Connection, old: Path, new: Path) -> None:
     location = artifact_location(new)
-    for before in {str(old), artifact_location(old)}:
+    for before in {str(old), old.as_uri()}:
         for table, column in LOCATIONS:
             update = f"UPDATE {table} SET {column} = ?1 || substr({column}, ?2)"
             where = f"WHERE substr({column} || '/', 1, ?2) = ?3"

@@ -34,7 +34,7 @@ MODULES = (
     "mlflow.store.model_registry.sqlalchemy_store",
     "mlflow.store.tracking.sqlalchemy_store",
 )
-READ_AT_IMPORT = {"GIT_PYTHON_REFRESH": "quiet", "MLFLOW_LOGGING_LEVEL": "WARNING"}
+READ_AT_IMPORT = {"GIT_PYTHON_REFRESH": "quiet", "MLFLOW_LOGGING_LEVEL": "CRITICAL"}
 KILLED = -signal.SIGKILL  # exit code, as `subprocess` has it
 
 # A `python` that is found before the real one. DVC starts stages by name: the one that runs the
