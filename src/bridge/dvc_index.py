@@ -80,6 +80,7 @@ class Index:
     curves: list[CurveTable]
     params: list[str] = field(default_factory=list)  # those said beside the stages
     beside: list[str] = field(default_factory=list)  # all files that are said beside the stages
+    places: list[str] = field(default_factory=list)  # where another dvc.yaml may appear
 
 
 @dataclass(frozen=True)
@@ -97,17 +98,17 @@ def load_index(root: Path) -> Index:
     path = main_checkout(root) / KEPT_ANSWER
     with suppress(OSError, msgspec.MsgspecError):
         kept = msgspec.msgpack.decode(path.read_bytes(), type=_KeptAnswer)
-        if kept.key == _key_of(root, kept.index.watched):
+        if kept.key == _key_of(root, kept.index):
             return kept.index
     index = ask_dvc(root)
-    answer = _KeptAnswer(_key_of(root, index.watched), index)
+    answer = _KeptAnswer(_key_of(root, index), index)
     with atomic_write(path) as temporary:
         temporary.write_bytes(msgspec.msgpack.encode(answer))
     return index
 
 
-def _key_of(root: Path, watched: list[str]) -> str:
-    return digest({file: md5(root / file) for file in watched})
+def _key_of(root: Path, index: Index) -> str:
+    return digest({file: md5(root / file) for file in [*index.watched, *index.places]})
 
 
 def ask_dvc(root: Path) -> Index:
@@ -153,10 +154,10 @@ def _read_index(repo: Any, root: Path) -> Index:
                 curves += _curve_tables(path, out.plot, ".")
     beside = _read_beside_stages(repo, root)
     watched = {stage.path_in_repo for stage in stages} | beside.files
-    watched |= _places_of_pipelines(declarations)
     watched |= _imported_files(stages, root)
     return Index(
         watched=sorted(watched),
+        places=sorted(_places_of_pipelines(declarations) - watched),
         stages=declarations,
         metrics=list(dict.fromkeys([*metrics, *beside.metrics])),
         curves=[*curves, *beside.curves],
