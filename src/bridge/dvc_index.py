@@ -16,10 +16,12 @@ from typing import Any
 import msgspec
 
 from bridge.errors import UserError
-from bridge.files import IMAGES, atomic_write, digest, flatten, main_checkout, md5
+from bridge.files import IMAGES, atomic_write, digest, flatten, main_checkout, md5, read
 
 MADE_FOR = "3.67.1"
 KEPT_ANSWER = ".dvc/tmp/bridge.index"
+KEPT_LOCK = ".dvc/tmp/bridge.lock"
+LONG_LOCK = 20_000  # bytes: a shorter one is parsed as fast as a kept one is found
 PIPELINE_FILE = "dvc.yaml"
 TEMPLATE = re.compile(r"\$\{(?!\s*(item|key)\b)")  # a value from elsewhere than a `foreach`
 MORE_THAN_ITEM = re.compile(r"\$\{(?!\s*(item|key)\s*\})")  # its name has the item itself
@@ -109,6 +111,30 @@ def load_index(root: Path) -> Index:
 
 def _key_of(root: Path, index: Index) -> str:
     return digest({file: md5(root / file) for file in [*index.watched, *index.places]})
+
+
+def read_kept(root: Path, path: str) -> Any:
+    """Return what a dvc.lock holds; that of a long one is kept, as YAML takes a while to parse.
+
+    Raises:
+        UserError: it is broken.
+    """
+    file = root / path
+    if file.stat().st_size < LONG_LOCK:
+        return read(file)
+    kept = main_checkout(root) / KEPT_LOCK
+    key = f"{path} {md5(file)}"
+    with suppress(OSError, ValueError, TypeError, msgspec.MsgspecError):
+        kept_key, content = msgspec.msgpack.decode(kept.read_bytes())
+        if kept_key == key:
+            return content
+    content = read(file)
+    with suppress(OverflowError, ValueError, TypeError, msgspec.MsgspecError):
+        encoded = msgspec.msgpack.encode([key, content])
+        if msgspec.msgpack.decode(encoded) == [key, content]:  # a date, say, would become a text
+            with atomic_write(kept) as temporary:
+                temporary.write_bytes(encoded)
+    return content
 
 
 def ask_dvc(root: Path) -> Index:

@@ -141,7 +141,7 @@ def _committed_locks(git: Git, commit: str | None, pipeline: Pipeline) -> dict[s
         return {}
     with suppress(UserError):  # that of the commit is corrupted: it is as if there were none
         used = _committed_used(git, commit, pipeline)
-        return pipeline.read_locks(partial(git.file_at, commit), used)
+        return pipeline.read_locks(cache(partial(_content_at, git, commit)), used)
     return {}
 
 

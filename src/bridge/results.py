@@ -237,11 +237,11 @@ def load_results(pipeline: Pipeline, settings: Settings) -> list[Result]:
     Raises:
         UserError: a stage has not run, or mlflow.yaml names stages or files that are not there.
     """
+    code = settings.model.code if settings.model else []
+    pipeline.check_own_deps([FILE, *code])
     if not pipeline.upstream:
         reason = "dvc.yaml has none, or none that writes a dep of ours"
         raise UserError(f"there are no stages to publish: {reason}")
-    code = settings.model.code if settings.model else []
-    pipeline.check_own_deps([FILE, *code])
     stages = {}
     for run, asked in _stages_by_run(pipeline, settings).items():
         stages[run] = pipeline.trace(asked)

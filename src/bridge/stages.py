@@ -14,6 +14,7 @@ from bridge.dvc_index import (
     command_text,
     inside,
     load_index,
+    read_kept,
 )
 from bridge.errors import UserError
 from bridge.files import flatten, md5, read
@@ -72,20 +73,19 @@ class Pipeline:
             else:
                 self.declared[name] = stage
         used = {name: stage.used for name, stage in self.declared.items()}
-        self.locks = self.read_locks(self._lock_text, used)
+        self.locks = self.read_locks(self._lock_content, used)
         self.upstream = self.trace(self.declared if before_ours is None else before_ours)
 
-    def _lock_text(self, path: str) -> str:
-        file = self.root / path
-        return file.read_text("utf-8") if file.exists() else ""
+    def _lock_content(self, path: str) -> Any:
+        return read_kept(self.root, path) if (self.root / path).exists() else {}
 
     def read_locks(
-        self, text_of: Callable[[str], str | None], used: dict[str, Values]
+        self, content_of: Callable[[str], Any], used: dict[str, Values]
     ) -> dict[str, StageLock]:
         """Return the stages as dvc.lock has them, by name.
 
         Args:
-            text_of: gives what a dvc.lock holds, by its path: now, or in a commit.
+            content_of: gives what a dvc.lock holds, by its path: now, or in a commit.
             used: what the templates of each stage took.
 
         Raises:
@@ -96,7 +96,7 @@ class Pipeline:
         for name, stage in self.declared.items():
             try:
                 if stage.lock not in entries:
-                    content = read(Path(stage.lock), text_of(stage.lock) or "")
+                    content = content_of(stage.lock)
                     entries[stage.lock] = (content or {}).get("stages") or {}
                 entry = entries[stage.lock].get(stage.name)
                 if entry:
@@ -138,7 +138,7 @@ class Pipeline:
                 if file in values:
                     _check_params(name, file, used, values[file])
             _check_declaration(name, self.declared[name], lock)
-            self._check_deps(lock, outs)
+        self._check_deps(locks.values(), outs)
 
     def _current_params(self, locks: Iterable[StageLock]) -> Values:
         """Return the values of now by file and name."""
@@ -149,18 +149,21 @@ class Pipeline:
                     values[file] = flatten(read(self.root / file))
         return values
 
-    def _check_deps(self, lock: StageLock, outs: Hashes) -> None:
-        """Check that what a stage read is what the others wrote: all of an output, or a part.
+    def _check_deps(self, locks: Iterable[StageLock], outs: Hashes) -> None:
+        """Check that what stages read is what the others wrote: all of an output, or a part.
 
         So are files of parameters that dvc.yaml names beside the stages: their values are shown.
         """
-        for dep in overlapping_paths(lock.deps, outs):
-            used = lock.deps[dep]
-            now = outs.get(dep) or md5(self.root / dep) or used
-            if now != used:
+        deps: dict[str, set[str | None]] = {}
+        for lock in locks:
+            for dep, used in lock.deps.items():
+                deps.setdefault(dep, set()).add(used)
+        for dep in overlapping_paths(deps, outs):
+            now = outs.get(dep) or md5(self.root / dep)
+            if now and deps[dep] != {now}:
                 raise UserError(f"{dep} is newer than what was made from it: run dvc repro")
-        for dep in overlapping_paths(lock.deps, self.params):
-            if dep not in outs and md5(self.root / dep) != lock.deps[dep]:
+        for dep in overlapping_paths(deps, self.params):
+            if dep not in outs and deps[dep] != {md5(self.root / dep)}:
                 raise UserError(f"{dep} was changed after the results were made: run dvc repro")
 
     def check_own_deps(self, others: Iterable[str] = ()) -> None:
@@ -220,6 +223,8 @@ class Pipeline:
 
         Nobody can say which result such a file belongs to: DVC does not bring it back with one.
         """
+        if not self.beside:
+            return []
         known = self._known_paths()
         unknown = set(self.beside) - set(overlapping_paths(self.beside, known))
         return sorted(path for path in unknown if os.path.exists(self.root / path))
