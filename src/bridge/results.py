@@ -1,6 +1,7 @@
 """Know a result, which is what one run in MLflow shows: the parameters and hashes of dvc.lock."""
 
 import fnmatch
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -238,7 +239,8 @@ def load_results(pipeline: Pipeline, settings: Settings) -> list[Result]:
         UserError: a stage has not run, or mlflow.yaml names stages or files that are not there.
     """
     code = settings.model.code if settings.model else []
-    pipeline.check_own_deps([FILE, *code])
+    own = os.path.relpath(Path(__file__).resolve().parent, pipeline.root).replace(os.sep, "/")
+    pipeline.check_own_deps([FILE, own, *code])
     if not pipeline.upstream:
         reason = "dvc.yaml has none, or none that writes a dep of ours"
         raise UserError(f"there are no stages to publish: {reason}")
