@@ -182,12 +182,14 @@ class Pipeline:
             return
         name, own = self._own
         deps = set(overlapping_paths(own.deps, [*others, *self._known_paths()]))
-        has_orphans = bool(set(own.deps) - deps)
+        orphans = set(own.deps) - deps
         missed: list[str] = []
         for group, outs in self._template_outs().items():
             absent = sorted(set(outs) - set(overlapping_paths(outs, own.deps)))
             is_followed = len(absent) < len(outs)
-            if absent and (is_followed or has_orphans) and not self._is_after_ours(group):
+            if not is_followed:
+                absent = [out for out in absent if _stands_for(out, orphans)]
+            if not self._is_after_ours(group):
                 missed += absent
         if missed:
             paths = _listed(missed)
@@ -228,6 +230,17 @@ class Pipeline:
         known = self._known_paths()
         unknown = set(self.beside) - set(overlapping_paths(self.beside, known))
         return sorted(path for path in unknown if os.path.exists(self.root / path))
+
+
+def _stands_for(out: str, orphans: set[str]) -> bool:
+    """Return whether one of the paths may be that of an output before parameters were changed."""
+    folder, name = os.path.split(out)
+    for orphan in orphans:
+        other_folder, other_name = os.path.split(orphan)
+        has_suffix = os.path.splitext(name)[1] == os.path.splitext(other_name)[1]
+        if name == other_name or (folder == other_folder and has_suffix):
+            return True
+    return False
 
 
 def _check_declaration(name: str, stage: StageDeclaration, lock: StageLock) -> None:
