@@ -143,13 +143,13 @@ def expected(params):
         rate, size = float(params["fit.rate"]) / part, int(params["keep"])
         losses = [size / (1 + rate * (epoch + 1)) for epoch in range(int(params["fit.epochs"]))]
         numbers = {
-            "train.rmse": losses[-1],
-            "train.error.max": 2 * losses[-1],
+            "train/rmse": losses[-1],
+            "train/error/max": 2 * losses[-1],
             "score": 1 / losses[-1],
         }
-        curves = {"history.tsv.loss": dict(enumerate(losses))}
-        curves["history.tsv.speed"] = {epoch: epoch / 4 for epoch in range(len(losses))}
-        curves["gap.json.gap"] = {10 * epoch: loss for epoch, loss in enumerate(losses)}
+        curves = {"loss": dict(enumerate(losses))}
+        curves["speed"] = {epoch: epoch / 4 for epoch in range(len(losses))}
+        curves["gap"] = {10 * epoch: loss for epoch, loss in enumerate(losses)}
         curves["depth"] = {step: step * rate for step in range(3)}
         found[item] = numbers, curves
     return found
@@ -165,26 +165,27 @@ def assert_complete(client, run):
         "clean.columns": "['rain', 'wind']",
         "clean.strict": "True",
         "clean.fill": "mean",
-        "params.yaml.fit.seed": "4",
-        "conf/model.toml.fit.seed": "2",
+        "fit.seed": "4",
+        "model/fit.seed": "2",
         "fit.rate": params["fit.rate"],
         "fit.epochs": params["fit.epochs"],
-        "solver.name": "cg",
+        "model/solver.name": "cg",
+        "layout/home": "steps",
+        "layout/out": "out",
         "title": "What came out",
     }
 
     points = {}
     for item, (numbers, curves) in made.items():
         for key, value in numbers.items():
-            points[f"out/{item}/fit.json.{key}"] = {0: value}
-        for key in ("history.tsv.loss", "history.tsv.speed", "gap.json.gap"):
-            points[f"out/{item}/{key}"] = curves[key]
-    points["depth"] = made["ridge"][1][
-        "depth"
-    ]  # of ridge only the logs are plots, of lasso only the width
-    points["width"] = {0: 1.0}
-    points["best"] = {0: made["ridge"][0]["train.rmse"]}
-    points |= {"test.rmse": points["best"], "test.size": {0: 20.0}}
+            points[f"{item}/fit/{key}"] = {0: value}
+        for key in ("loss", "speed", "gap"):
+            points[f"{item}/{key}"] = curves[key]
+    # Of ridge only the logs are plots, of lasso only the width.
+    points["ridge/depth"] = made["ridge"][1]["depth"]
+    points["lasso/gap/width"] = {0: 1.0}
+    points["best"] = {0: made["ridge"][0]["train/rmse"]}
+    points |= {"ridge-0/ridge0/test/rmse": points["best"], "ridge-0/ridge0/test/size": {0: 20.0}}
     assert set(run.data.metrics) == set(points)
     for key, values in points.items():
         history = client.get_metric_history(run.info.run_id, key)
@@ -566,13 +567,13 @@ def test_a_few_lines_make_several_runs_with_names_of_their_own(with_model):
     for item, run in runs.items():
         numbers, curves = expected({**run.data.params, "keep": 3})[item]
         final = {
-            "rmse": numbers["train.rmse"],
-            "error.max": numbers["train.error.max"],
+            "rmse": numbers["train/rmse"],
+            "error/max": numbers["train/error/max"],
             "score": numbers["score"],
         }
         assert final.items() <= run.data.metrics.items()
         history = client.get_metric_history(run.info.run_id, "speed")
-        assert {point.step: point.value for point in history} == curves["history.tsv.speed"]
+        assert {point.step: point.value for point in history} == curves["speed"]
         assert "loss" not in run.data.metrics
         assert run.data.params["data.fill"] == "mean"
         assert item in run.info.run_name
@@ -600,7 +601,7 @@ def test_a_few_lines_make_a_model_that_can_be_loaded(with_model):
             patch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
             model = mlflow.pyfunc.load_model(f"models:/{output.model_id}")
         predicted = model.predict(np.array([[1.0, 2.0]]))
-        np.testing.assert_allclose(predicted, 3 * numbers["train.rmse"], rtol=1e-12)
+        np.testing.assert_allclose(predicted, 3 * numbers["train/rmse"], rtol=1e-12)
 
 
 def champions(project):
@@ -663,7 +664,7 @@ def test_the_page_about_the_bridge_does_what_it_says(tmp_path):
     assert {run.data.params["fit.rate"] for run in runs} == {"0.1", "0.5"}
     for run in runs:
         assert run.data.tags["bridge.complete"] == "true" and set(run.data.metrics) == {
-            "final.loss",
+            "final/loss",
             "loss",
         }
         assert len(client.get_metric_history(run.info.run_id, "loss")) == 20
@@ -700,10 +701,14 @@ def test_what_dvc_says_of_a_pipeline(ran):
         "lock": "dvc.lock",
         "name": "clean",
         "wdir": "steps",
-        "deps": ["steps/step.py", "raw/stations.csv", "raw/photos", "params.yaml"],
+        "cmd": "python step.py clean ../raw/stations.csv ../out/clean",
+        "deps": ["steps/step.py", "raw/stations.csv", "raw/photos"],
         "outs": ["out/clean"],
         "params": ["params.yaml"],
         "after": [],
+        "used": {"conf/layout.yaml": {"home": "steps", "out": "out"}},
+        "has_template_cmd": True,
+        "has_template_outs": True,
     }
     report = asked["stages"]["report/dvc.yaml:sum-up"]
     assert (report["lock"], report["name"], report["wdir"]) == (
@@ -729,5 +734,6 @@ def test_what_dvc_says_of_a_pipeline(ran):
         ["out/lasso/gap.json", "epoch", ["gap", "width"]],
     ]
     tables += [["out/ridge/gap.json", "epoch", ["gap"]], ["out/ridge/logs", "step", []]]
+    tables += [["out/ridge/frames", "", []]]
     curves = [[table["path"], table["x"], table["columns"]] for table in asked["curves"]]
     assert sorted(curves) == sorted(tables)

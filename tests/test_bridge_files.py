@@ -10,7 +10,7 @@ import pytest
 
 from bridge.errors import UserError
 from bridge.files import atomic_write, flatten, is_picture, main_checkout, read, read_table
-from bridge.names import display_names, valid_name
+from bridge.names import display_names, name_parts, valid_name
 from bridge.results import load_results, points_of
 from bridge.settings import Settings
 from bridge.stages import Pipeline, overlapping_paths
@@ -108,15 +108,51 @@ def test_a_column_that_is_not_there_is_no_curve():
     assert points_of([{"x": 1, "y": 2}], "x", "z") is None
 
 
-def test_names_have_their_file_in_front_only_where_it_is_needed():
-    keys = [("a.json", "loss"), ("b.json", "loss"), ("a.json", "x.y"), ("c.json", "")]
-    names = ["a.json.loss", "b.json.loss", "x.y", "c.json"]
+@pytest.mark.parametrize(
+    ("file", "key", "name"),
+    [
+        ("metrics.json", "loss", "loss"),
+        ("out/metrics.json", "train/loss", "train/loss"),
+        ("params.yaml", "fit.rate", "fit.rate"),
+        ("conf/model.toml", "fit.rate", "model/fit.rate"),
+        ("scores/en.json", "loss", "en/loss"),
+        ("best.json", "best", "best"),
+        ("best.json", "", "best"),
+        ("history.csv", "loss", "loss"),
+        ("dvclive/plots/metrics/train/loss.tsv", "loss", "train/loss"),
+        ("dvclive/plots/metrics/train/loss.tsv", "train/loss", "train/loss"),
+    ],
+)
+def test_a_name_depends_on_its_file_alone(file, key, name):
+    assert display_names([(file, key)], {}) == {(file, key): name}
+    others = [("other.json", "loss"), ("more/other.yaml", "fit.rate")]
+    assert display_names([(file, key), *others], {})[file, key] == name
+
+
+def test_of_two_files_with_the_same_names_the_second_has_its_folder_in_front():
+    keys = [("a/metrics.json", "loss"), ("b/metrics.json", "loss"), ("b/metrics.yaml", "loss")]
+    names = ["loss", "b/loss", "b/metrics.yaml/loss"]
     assert list(display_names(keys, {}).values()) == names
 
 
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (("logs/train/loss.tsv", "logs"), ["train", "loss"]),
+        (("out/en/metrics.json", "", "en"), ["en"]),
+        (("out/en.json", "", "en"), ["en"]),
+        (("out/scores.json", "", "en"), ["en", "scores"]),
+        (("out/scores.json", "", "en", "en"), ["scores"]),
+    ],
+)
+def test_the_item_of_a_list_is_part_of_a_name_unless_the_run_is_about_it(arguments, parts):
+    assert name_parts(*arguments) == parts
+
+
 def test_beginnings_of_names_are_replaced():
-    names = display_names([("a", "x.y"), ("a", "z")], {"x.": "", "z": "w"})
-    assert names == {("a", "x.y"): "y", ("a", "z"): "w"}
+    keys = [("params.yaml", "x.y"), ("params.yaml", "z"), ("a.json", "x")]
+    names = display_names(keys, {"x.": "", "z": "w", "a/": "b/"})
+    assert list(names.values()) == ["y", "w", "b/x"]
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,7 @@ def track(pipeline: Pipeline, settings: Settings, store: Store) -> list[tuple[st
             unreachable or refuses.
     """
     results = load_results(pipeline, settings)
+    _print_left_out(pipeline)
     relocate_artifacts(store)
     runs = complete_runs(store, results)
     missing = [result for result in results if not _is_shown(result, runs.get(result.digest))]
@@ -72,6 +73,14 @@ def track(pipeline: Pipeline, settings: Settings, store: Store) -> list[tuple[st
     _write_receipt(pipeline.root, results)
     experiment = store.experiment or store.experiment_id or ""
     return [(result.run or experiment, runs[result.digest]) for result in results]
+
+
+def _print_left_out(pipeline: Pipeline) -> None:
+    paths = pipeline.left_out()
+    if paths:
+        why = "no stage writes or reads it, so nobody knows which result it belongs to"
+        advice = "add it to the outs of the stage that writes it, with cache: false if it is in Git"
+        print(f"note: left out: {', '.join(paths)}: {why}; {advice}", file=sys.stderr)
 
 
 def _is_shown(result: Result, run: PublishedRun | None) -> bool:

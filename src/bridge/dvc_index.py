@@ -8,20 +8,29 @@ a second, so the answer is kept for as long as the files that it comes from stay
 import os
 import re
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from bridge.errors import UserError
-from bridge.files import atomic_write, digest, main_checkout, md5
+from bridge.files import IMAGES, atomic_write, digest, flatten, main_checkout, md5, read
 
 MADE_FOR = "3.67.1"
-KEPT_ANSWER = ".dvc/tmp/bridge.index.json"
+KEPT_ANSWER = ".dvc/tmp/bridge.index"
+KEPT_LOCK = ".dvc/tmp/bridge.lock"
+LONG_LOCK = 20_000  # bytes: a shorter one is parsed as fast as a kept one is found
 PIPELINE_FILE = "dvc.yaml"
-TEMPLATE = re.compile(r"\$\{(?!item|key)")  # a value that comes from elsewhere than a `foreach`
+TEMPLATE = re.compile(r"\$\{(?!\s*(item|key)\b)")  # a value from elsewhere than a `foreach`
+MORE_THAN_ITEM = re.compile(r"\$\{(?!\s*(item|key)\s*\})")  # its name has the item itself
+LINE_TEMPLATES = (None, "linear", "simple", "smooth")  # of plots that are drawn over the rows
+# Keys of a stage that say what it does; of those in PATHS, only the paths and not how it is shown.
+ACTIONS = {"cmd", "deps", "outs", "params", "metrics", "plots", "wdir"}
+PATHS = {"outs", "metrics", "plots"}
+
+Values = dict[str, dict[str, Any]]  # by file and dotted name
 
 
 @dataclass(frozen=True)
@@ -31,15 +40,32 @@ class StageDeclaration:
     lock: str  # path of its dvc.lock
     name: str  # in its dvc.yaml
     wdir: str
-    deps: list[str]
+    deps: list[str]  # without the files of parameters
     outs: list[str]
     params: list[str]  # paths of the files
     after: list[str]  # names of the stages that it comes directly after
+    cmd: str = ""
+    used: Values = field(default_factory=dict)  # what its templates took, other than the item
+    has_template_cmd: bool = False  # with more in it than the item of a `foreach`
+    has_template_outs: bool = False  # so their paths change with parameters
+
+    @property
+    def pipeline(self) -> str:
+        """The path of its dvc.yaml."""
+        return self.lock.removesuffix("lock") + "yaml"
+
+    @property
+    def item(self) -> str:
+        """The item of a `foreach` or `matrix` stage; "" for any other."""
+        return self.name.partition("@")[2]
 
 
 @dataclass(frozen=True)
 class CurveTable:
-    """A table that is plotted: its columns `columns` over its column `x`; all if there are none."""
+    """A table that is plotted: its columns `columns` over its column `x`.
+
+    No columns are all of them. No x is the column of steps, or the number of the row.
+    """
 
     path: str
     x: str
@@ -54,6 +80,9 @@ class Index:
     stages: dict[str, StageDeclaration]  # in the order of dvc.yaml
     metrics: list[str]  # paths of the files
     curves: list[CurveTable]
+    params: list[str] = field(default_factory=list)  # those said beside the stages
+    beside: list[str] = field(default_factory=list)  # all files that are said beside the stages
+    places: list[str] = field(default_factory=list)  # where another dvc.yaml may appear
 
 
 @dataclass(frozen=True)
@@ -70,18 +99,42 @@ def load_index(root: Path) -> Index:
     """
     path = main_checkout(root) / KEPT_ANSWER
     with suppress(OSError, msgspec.MsgspecError):
-        kept = msgspec.json.decode(path.read_bytes(), type=_KeptAnswer)
-        if kept.key == _key_of(root, kept.index.watched):
+        kept = msgspec.msgpack.decode(path.read_bytes(), type=_KeptAnswer)
+        if kept.key == _key_of(root, kept.index):
             return kept.index
     index = ask_dvc(root)
-    answer = _KeptAnswer(_key_of(root, index.watched), index)
+    answer = _KeptAnswer(_key_of(root, index), index)
     with atomic_write(path) as temporary:
-        temporary.write_bytes(msgspec.json.encode(answer))
+        temporary.write_bytes(msgspec.msgpack.encode(answer))
     return index
 
 
-def _key_of(root: Path, watched: list[str]) -> str:
-    return digest({file: md5(root / file) for file in watched})
+def _key_of(root: Path, index: Index) -> str:
+    return digest({file: md5(root / file) for file in [*index.watched, *index.places]})
+
+
+def read_kept(root: Path, path: str) -> Any:
+    """Return what a dvc.lock holds; that of a long one is kept, as YAML takes a while to parse.
+
+    Raises:
+        UserError: it is broken.
+    """
+    file = root / path
+    if file.stat().st_size < LONG_LOCK:
+        return read(file)
+    kept = main_checkout(root) / KEPT_LOCK
+    key = f"{path} {md5(file)}"
+    with suppress(OSError, ValueError, TypeError, msgspec.MsgspecError):
+        kept_key, content = msgspec.msgpack.decode(kept.read_bytes())
+        if kept_key == key:
+            return content
+    content = read(file)
+    with suppress(OverflowError, ValueError, TypeError, msgspec.MsgspecError):
+        encoded = msgspec.msgpack.encode([key, content])
+        if msgspec.msgpack.decode(encoded) == [key, content]:  # a date, say, would become a text
+            with atomic_write(kept) as temporary:
+                temporary.write_bytes(encoded)
+    return content
 
 
 def ask_dvc(root: Path) -> Index:
@@ -111,27 +164,32 @@ def _read_index(repo: Any, root: Path) -> Index:
     graph = repo.index.graph
     stages = [stage for stage in graph if stage.path_in_repo.endswith(PIPELINE_FILE)]
     names = {stage: _name_of(stage) for stage in stages}
+    templates = _read_templates(stages, root)
     declarations = {}
     metrics: list[str] = []
     curves: list[CurveTable] = []
     for stage, name in names.items():
         after = [names[maker] for maker in graph.successors(stage) if maker in names]
-        declarations[name] = _declaration(stage, after, root)
+        template = templates.get((stage.path_in_repo, stage.name), _StageTemplates())
+        declarations[name] = _declaration(stage, after, template, root)
         for out in stage.outs:
-            path = _relative(out.fs_path, root)
+            path = inside(declarations[name].wdir, out.def_path)
             if out.metric:
                 metrics.append(path)
             if out.plot:
                 curves += _curve_tables(path, out.plot, ".")
-    pipeline_files = {stage.path_in_repo: stage.dvcfile for stage in stages}
-    watched = {*pipeline_files}
-    for path, dvcfile in pipeline_files.items():
-        folder = os.path.dirname(path)
-        metrics += [inside(folder, metric) for metric in dvcfile.metrics]  # beside the stages
-        curves += _plots_beside_stages(dvcfile, folder)
-        if TEMPLATE.search((root / path).read_text("utf-8")):
-            watched |= {_relative(file, root) for file in dvcfile.resolver.context.imports}
-    return Index(sorted(watched), declarations, metrics, curves)
+    beside = _read_beside_stages(repo, root)
+    watched = {stage.path_in_repo for stage in stages} | beside.files
+    watched |= _imported_files(stages, root)
+    return Index(
+        watched=sorted(watched),
+        places=sorted(_places_of_pipelines(declarations) - watched),
+        stages=declarations,
+        metrics=list(dict.fromkeys([*metrics, *beside.metrics])),
+        curves=[*curves, *beside.curves],
+        params=beside.params,
+        beside=beside.paths,
+    )
 
 
 def _name_of(stage: Any) -> str:
@@ -139,32 +197,189 @@ def _name_of(stage: Any) -> str:
     return f"{stage.path_in_repo}:{stage.name}".removeprefix(f"{PIPELINE_FILE}:")
 
 
-def _declaration(stage: Any, after: list[str], root: Path) -> StageDeclaration:
-    deps = []
-    for dep in stage.deps:
-        is_remote = "://" in dep.def_path
-        deps.append(dep.def_path if is_remote else _relative(dep.fs_path, root))
+def _declaration(
+    stage: Any, after: list[str], templates: "_StageTemplates", root: Path
+) -> StageDeclaration:
+    wdir = _relative(stage.wdir, root)
+    params = [_relative(dep.fs_path, root) for dep in stage.params]
+    of_params = {id(dep) for dep in stage.params}
+    deps = [inside(wdir, dep.def_path) for dep in stage.deps if id(dep) not in of_params]
     return StageDeclaration(
         lock=stage.path_in_repo.removesuffix("yaml") + "lock",
         name=stage.name,
-        wdir=_relative(stage.wdir, root),
+        wdir=wdir,
+        cmd=command_text(stage.cmd),
         deps=deps,
-        outs=[_relative(out.fs_path, root) for out in stage.outs],
-        params=[_relative(dep.fs_path, root) for dep in stage.params],
+        outs=[inside(wdir, out.def_path) for out in stage.outs],
+        params=params,
         after=after,
+        used=templates.used,
+        has_template_cmd=templates.has_template_cmd,
+        has_template_outs=templates.has_template_outs,
     )
 
 
-def _plots_beside_stages(dvcfile: Any, folder: str) -> Iterator[CurveTable]:
-    """Give the tables of the key `plots` at the top of a dvc.yaml."""
-    for plot in dvcfile.plots:
-        if isinstance(plot, dict):
-            for path, properties in plot.items():
-                yield from _curve_tables(path, properties, folder)
+def command_text(cmd: Any) -> str:
+    """Return a stage's command, or its list of commands, as lines."""
+    return "\n".join(map(str, cmd)) if isinstance(cmd, list) else str(cmd)
+
+
+def _places_of_pipelines(stages: dict[str, StageDeclaration]) -> set[str]:
+    """Return where another dvc.yaml may appear: DVCLive writes one beside its files."""
+    folders = {os.path.dirname(out) for stage in stages.values() for out in stage.outs}
+    folders |= {"dvclive"}
+    return {inside(folder, PIPELINE_FILE) for folder in folders if "://" not in folder}
+
+
+def _imported_files(stages: list[Any], root: Path) -> set[str]:
+    """Return the files that templates take values from."""
+    files = set()
+    for path, dvcfile in _pipeline_files(stages).items():
+        if TEMPLATE.search((root / path).read_text("utf-8")):
+            files |= {_relative(file, root) for file in dvcfile.resolver.context.imports}
+            for definition in dvcfile.resolver.definitions.values():
+                files |= _imported_by_stage(path, definition)
+    return files
+
+
+def _imported_by_stage(path: str, definition: Any) -> set[str]:
+    """Return the files of the key `vars` of one stage."""
+    content = _raw_stage(definition)
+    folder = inside(os.path.dirname(path), content.get("wdir") or ".")
+    names = [entry for entry in content.get("vars") or [] if isinstance(entry, str)]
+    return {inside(folder, name.partition(":")[0]) for name in names}
+
+
+def _raw_stage(definition: Any) -> dict[str, Any]:
+    """Return a stage as it stands in dvc.yaml; of a `foreach`, what lies below `do`."""
+    content = getattr(definition, "_template", None)
+    return dict(definition.definition if content is None else content)
+
+
+def _pipeline_files(stages: list[Any]) -> dict[str, Any]:
+    return {stage.path_in_repo: stage.dvcfile for stage in stages}
+
+
+@dataclass
+class _StageTemplates:
+    """What the templates of a stage took."""
+
+    used: Values = field(default_factory=dict)
+    has_template_cmd: bool = False
+    has_template_outs: bool = False
+
+    def add(self, node: Any, pipeline: str, root: Path) -> None:
+        """Note a value that was taken, if it has a name of its own somewhere."""
+        source, key = node.meta.source, node.meta.path()
+        if not source or not key or _is_item(node):
+            return
+        file = pipeline if node.meta.local else _relative(source, root)
+        for name, value in flatten(node.value, key).items():
+            self.used.setdefault(file, {})[name] = value
+
+
+def _is_item(node: Any) -> bool:
+    """Return whether a value is an item of a list: the stage is named after it."""
+    return bool(node.meta.dpaths[-1].isdecimal())
+
+
+def _read_templates(stages: list[Any], root: Path) -> dict[tuple[str, str], _StageTemplates]:
+    """Return what the templates of each stage took, by dvc.yaml and name of the stage.
+
+    DVC's own list has what is used in descriptions, too, and neither what dvc.yaml itself says
+    below `vars` nor whole dicts; so each stage is resolved again, and what it takes is noted.
+    """
+    found = {}
+    for path, dvcfile in _pipeline_files(stages).items():
+        if "${" not in (root / path).read_text("utf-8"):
+            continue
+        for name in dvcfile.resolver.get_keys():
+            templates = found[path, name] = _StageTemplates()
+            with _noting(templates, path, root):
+                dvcfile.resolver.resolve_one(name)
+            definition = dvcfile.resolver.definitions[name.partition("@")[0]]
+            data = [getattr(definition, key, "") for key in ("foreach_data", "matrix_data")]
+            if TEMPLATE.search(str(data)):
+                templates.has_template_outs = True
+    return found
+
+
+@contextmanager
+def _noting(templates: _StageTemplates, pipeline: str, root: Path) -> Iterator[None]:
+    """Note what stages take that DVC resolves meanwhile."""
+    from dvc.parsing import EntryDefinition
+    from dvc.parsing.context import Context, Node
+
+    resolve, track = EntryDefinition._resolve, Context._track_data
+
+    def resolve_and_note(self: Any, context: Any, value: Any, key: str, skip_checks: bool) -> Any:
+        if key not in ACTIONS:
+            return value
+        value = _without_properties(value) if key in PATHS else value
+        if key == "cmd" and MORE_THAN_ITEM.search(str(value)):
+            templates.has_template_cmd = True
+        if key in PATHS and TEMPLATE.search(str(value)):
+            templates.has_template_outs = True
+        return resolve(self, context, value, key, skip_checks)
+
+    def note(self: Any, node: Any) -> None:
+        if self._track and isinstance(node, Node):
+            templates.add(node, pipeline, root)
+
+    EntryDefinition._resolve, Context._track_data = resolve_and_note, note
+    try:
+        yield
+    finally:
+        EntryDefinition._resolve, Context._track_data = resolve, track
+
+
+def _without_properties(outs: Any) -> Any:
+    """Return the paths of outputs, which may have properties below them."""
+    if not isinstance(outs, list):
+        return outs
+    return [next(iter(out)) if isinstance(out, dict) and out else out for out in outs]
+
+
+@dataclass
+class _Beside:
+    """What stands beside the stages, at the top of any dvc.yaml."""
+
+    files: set[str] = field(default_factory=set)  # each dvc.yaml
+    metrics: list[str] = field(default_factory=list)
+    params: list[str] = field(default_factory=list)
+    curves: list[CurveTable] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)  # of all that is said
+
+
+def _read_beside_stages(repo: Any, root: Path) -> _Beside:
+    index = repo.index
+    found = _Beside()
+    for file in {**index._metrics, **index._plots, **index._params}:
+        path = _relative(file, root)
+        folder = os.path.dirname(path)
+        found.files.add(path)
+        metrics = [inside(folder, metric) for metric in index._metrics.get(file, [])]
+        params = [inside(folder, name) for name in index._params.get(file, [])]
+        found.metrics += metrics
+        found.params += params
+        found.paths += [*metrics, *params]
+        for plot in index._plots.get(file, []):
+            plots = plot if isinstance(plot, dict) else {plot: None}
+            for name, properties in plots.items():
+                found.curves += _curve_tables(name, properties, folder)
+                files = _files_of_plot(name, properties)
+                found.paths += [inside(folder, data) for data in files]
+    return found
+
+
+def _files_of_plot(path: str, properties: Any) -> list[str]:
+    """Return the files of a plot: its path, or those that y names."""
+    y = (properties or {}).get("y")
+    return list(y) if isinstance(y, dict) else [path]
 
 
 def _curve_tables(path: str, properties: Any, folder: str) -> Iterator[CurveTable]:
-    """Give the tables of a plot that has a column x, in any of the ways that dvc.yaml may say it.
+    """Give the tables of a plot, in any of the ways that dvc.yaml may say it.
 
     Args:
         path: of the plot, which is no file where x or y are said by file.
@@ -172,14 +387,16 @@ def _curve_tables(path: str, properties: Any, folder: str) -> Iterator[CurveTabl
         folder: that the paths are relative to.
     """
     if not isinstance(properties, dict):
-        return
+        properties = {}
     x, y = properties.get("x"), properties.get("y")
+    is_line = properties.get("template") in LINE_TEMPLATES
     columns_by_file = y if isinstance(y, dict) else {path: y}
     for file, columns in columns_by_file.items():
         column = _x_of(file, x)
-        if column:
+        is_image = os.path.splitext(file)[1].lower() in IMAGES
+        if column or (is_line and not is_image):
             names = [columns] if isinstance(columns, str) else list(columns or [])
-            yield CurveTable(inside(folder, file), column, names)
+            yield CurveTable(inside(folder, file), column or "", names)
 
 
 def _x_of(file: str, x: Any) -> str | None:

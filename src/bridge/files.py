@@ -1,5 +1,6 @@
 """Find the project's folders, hash files as DVC does, and read and write them whole."""
 
+import ast
 import csv
 import hashlib
 import io
@@ -124,7 +125,7 @@ def read(path: Path, text: str | None = None) -> Any:
         return _parse(path, path.read_text("utf-8-sig") if text is None else text)
     except OSError as error:
         reason = error.strerror or str(error)
-    except (ValueError, RecursionError, YAMLError, csv.Error) as error:
+    except (ValueError, SyntaxError, RecursionError, YAMLError, csv.Error) as error:
         reason = " ".join(str(error).split())[:SHOWN_CHARACTERS]
     raise UserError(f"cannot use {path.name}: {reason}")
 
@@ -137,7 +138,44 @@ def _parse(path: Path, text: str) -> Any:
         return tomllib.loads(text)
     if path.suffix == ".json":
         return json.loads(text)
+    if path.suffix == ".py":
+        return _read_python(ast.parse(text).body)
     return YAML(typ="safe").load(text)
+
+
+def _read_python(statements: list[ast.stmt], *, is_init: bool = False) -> dict[str, Any]:
+    """Return the values that code gives to names, as DVC takes them for parameters.
+
+    Args:
+        statements: of a module or a class; of its `__init__`, whose names are those of `self`.
+        is_init: whether they are those of an `__init__`.
+    """
+    values: dict[str, Any] = {}
+    for statement in statements:
+        if isinstance(statement, ast.ClassDef):
+            values[statement.name] = _read_python(statement.body)
+        elif isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
+            values |= _read_python(statement.body, is_init=True)
+        elif isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
+            name = _assigned_name(statement, is_init)
+            with suppress(ValueError, TypeError):  # it is computed: DVC does not know it either
+                value = ast.literal_eval(statement.value)
+                if name:
+                    values[name] = list(value) if isinstance(value, tuple) else value
+    return values
+
+
+def _assigned_name(statement: ast.Assign | ast.AnnAssign, is_init: bool) -> str:
+    """Return the name that a statement gives a value to; "" if it is none, or are several."""
+    targets = [statement.target] if isinstance(statement, ast.AnnAssign) else statement.targets
+    target = targets[0]
+    if len(targets) > 1:
+        return ""
+    if isinstance(target, ast.Name) and not is_init:
+        return target.id
+    if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
+        return target.attr if target.value.id == "self" else ""
+    return ""
 
 
 def read_table(path: Path) -> list[dict[str, Any]]:
@@ -159,13 +197,14 @@ def _first_list(content: dict[str, Any]) -> list[Any]:
     return []
 
 
-def flatten(content: Any, prefix: str = "") -> dict[str, Any]:
-    """Return the values of nested dicts by dotted name."""
+def flatten(content: Any, prefix: str = "", separator: str = ".") -> dict[str, Any]:
+    """Return the values of nested dicts by name, with dots between the keys."""
     if not isinstance(content, dict):
         return {prefix: content}
     values: dict[str, Any] = {}
     for key, value in content.items():
-        values |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
+        name = f"{prefix}{separator}{key}" if prefix else str(key)
+        values |= flatten(value, name, separator)
     return values
 
 

@@ -4,9 +4,11 @@ import getpass
 import os
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from bridge.dvc_index import Values
 from bridge.errors import UserError
 from bridge.files import digest, flatten, ignored_by_dvc, main_checkout, read
 from bridge.git import Git
@@ -22,6 +24,7 @@ from bridge.stages import (
     overlapping_paths,
     params_of,
     same_value,
+    values_at,
 )
 from bridge.store import redact_address
 
@@ -137,8 +140,15 @@ def _committed_locks(git: Git, commit: str | None, pipeline: Pipeline) -> dict[s
     if not commit:
         return {}
     with suppress(UserError):  # that of the commit is corrupted: it is as if there were none
-        return pipeline.read_locks(lambda path: git.file_at(commit, path))
+        used = _committed_used(git, commit, pipeline)
+        return pipeline.read_locks(cache(partial(_content_at, git, commit)), used)
     return {}
+
+
+def _committed_used(git: Git, commit: str, pipeline: Pipeline) -> dict[str, Values]:
+    """Return what the templates of each stage took in the commit."""
+    content_of = cache(partial(_content_at, git, commit))
+    return {name: values_at(stage, content_of) for name, stage in pipeline.declared.items()}
 
 
 def _changed_stages(git: Git, commit: str | None, pipeline: Pipeline) -> frozenset[str]:
@@ -149,7 +159,8 @@ def _changed_stages(git: Git, commit: str | None, pipeline: Pipeline) -> frozens
     if not commit:
         return frozenset()
     values: dict[str, dict[str, Any]] = {}  # of the commit, by file
-    changed = set()
+    committed = _committed_used(git, commit, pipeline)
+    changed = {name for name, lock in pipeline.locks.items() if lock.used != committed[name]}
     for name, lock in pipeline.locks.items():
         for file, used in lock.params.items():
             if file.endswith(".py"):
@@ -162,8 +173,14 @@ def _changed_stages(git: Git, commit: str | None, pipeline: Pipeline) -> frozens
 
 
 def _params_at(git: Git, commit: str, file: str) -> dict[str, Any]:
+    return flatten(_content_at(git, commit, file))
+
+
+def _content_at(git: Git, commit: str, file: str) -> Any:
+    """Return what a file holds in a commit; {} where it is missing or broken."""
     with suppress(UserError):
-        return flatten(read(Path(file), git.file_at(commit, file) or ""))
+        text = git.file_at(commit, file)
+        return read(Path(file), text) if text else {}
     return {}
 
 

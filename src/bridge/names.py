@@ -1,42 +1,101 @@
 """Give parameters, metrics and curves names: short ones, that MLflow takes."""
 
 import re
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import PurePosixPath
 
 from bridge.errors import UserError
 from bridge.settings import FILE
 
-Key = tuple[str, str]  # the file that a value lies in, and its dotted name there
+Key = tuple[str, str]  # the file that a value lies in, and its name there
 
 REFUSED = re.compile(r"[^\w.\- :/]")  # characters that MLflow refuses in a name
+# Files whose names say nothing of what is in them: it is named without them.
+USUAL_FILES = {"params", "dvc", "metrics", "curve", "curves", "history"}
+DVCLIVE = "plots/metrics/"  # where DVCLive writes the curve train/loss as train/loss.tsv
 
 
-def display_names(keys: Iterable[Key], beginnings: dict[str, str]) -> dict[Key, str]:
-    """Return a name for each key.
+def name_parts(file: str, folder: str = "", item: str = "", run: str = "") -> list[str]:
+    """Return what stands in front of the names of the values in a file.
 
-    It is the dotted name, with the file in front where two files have the same one.
+    It depends on nothing but these arguments, so that a name stays when other files are added:
+    runs with it and without it can be compared.
 
     Args:
-        keys: of all values that are shown side by side.
+        file: path in the project.
+        folder: that dvc.yaml names instead of the file; "" if it names the file.
+        item: of the `foreach` or `matrix` stage that writes it.
+        run: the item that the whole run is about, which is said nowhere.
+    """
+    path = PurePosixPath(file)
+    if f"/{DVCLIVE}" in f"/{file}":
+        path = PurePosixPath(f"/{file}".rpartition(f"/{DVCLIVE}")[2])
+    elif folder and path.is_relative_to(folder) and file != folder:
+        path = path.relative_to(folder)
+    else:
+        path = PurePosixPath(path.name)
+    parts = [*path.parts[:-1], path.stem]
+    if parts[-1].lower() in USUAL_FILES:
+        parts.pop()
+    if item and item not in parts:
+        parts.insert(0, item)
+    return [part for part in parts if part != run]
+
+
+def display_names(
+    keys: Iterable[Key],
+    beginnings: dict[str, str],
+    parts_of: Callable[[str], list[str]] = name_parts,
+) -> dict[Key, str]:
+    """Return a name for each key.
+
+    Where two files give the same name, the second has its folder in front.
+
+    Args:
+        keys: of all values that are shown side by side, in the order of dvc.yaml.
         beginnings: of names, and what they become, as mlflow.yaml says.
+        parts_of: gives what stands in front of the names of a file's values.
 
     Raises:
         UserError: two keys would have the same name.
     """
-    keys = list(keys)
-    count = Counter(key for _, key in keys)
     names: dict[Key, str] = {}
     taken: dict[str, Key] = {}
     for file, key in keys:
-        name = key if key and count[key] == 1 else f"{file}.{key}".rstrip(".")
-        name = valid_name(_replace_beginning(name, beginnings))
+        short = _replace_beginning(_join(parts_of(file), key, file), beginnings)
+        folder = PurePosixPath(file).parent.as_posix()
+        candidates = [valid_name(name) for name in (short, f"{folder}/{short}", f"{file}/{key}")]
+        name = _first_free(candidates, taken, (file, key))
         other = taken.setdefault(name, (file, key))
         if other != (file, key):
             both = f"{key} of {file} and {other[1]} of {other[0]}"
             raise UserError(f"{FILE}: names: {both} would be {name}")
         names[file, key] = name
     return names
+
+
+def _first_free(candidates: list[str], taken: dict[str, Key], key: Key) -> str:
+    """Return the first name that no other file has, or the first if there is none."""
+    for name in candidates:
+        other = taken.get(name, key)
+        if other == key:
+            return name
+        if other[0] == key[0]:
+            return name  # within one file, mlflow.yaml has made them the same
+    return candidates[0]
+
+
+def _join(parts: list[str], key: str, file: str) -> str:
+    """Return a name: train/loss.tsv has the column loss, or train/loss, and is not said twice."""
+    if not key:
+        return "/".join(parts) or PurePosixPath(file).stem
+    front = "/".join(parts)
+    if front and key.startswith((f"{front}/", f"{front}.")):
+        return key
+    first = re.split("[/.]", key)[0]
+    if parts and parts[-1] == first:
+        parts = parts[:-1]
+    return "/".join([*parts, key]) if front != key else key
 
 
 def _replace_beginning(name: str, beginnings: dict[str, str]) -> str:

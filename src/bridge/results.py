@@ -1,15 +1,16 @@
 """Know a result, which is what one run in MLflow shows: the parameters and hashes of dvc.lock."""
 
 import fnmatch
+import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bridge.dvc_index import CurveTable
 from bridge.errors import UserError
 from bridge.files import digest, files_in, flatten, is_picture, md5, read, read_table
-from bridge.names import Key, display_names
+from bridge.names import Key, display_names, name_parts
 from bridge.settings import FILE, Settings
 from bridge.stages import (
     Hashes,
@@ -25,6 +26,8 @@ from bridge.stages import (
 CODE = {".py", ".ipynb", ".sh", ".r", ".jl", ".sql"}
 CONFIGURATION = {"", ".toml", ".yaml", ".yml", ".lock", ".cfg", ".ini", ".md", ".txt"}
 NO_DATA = CODE | CONFIGURATION
+STEP = "step"  # the column that DVC takes where a plot does not say which is x
+ROW = "(row)"  # the number of the row, where there is none
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class Numbers:
     """The numbers of a result, by the names that MLflow shows."""
 
     metrics: dict[str, float]
-    curves: dict[str, dict[int, float]]  # values by step
+    curves: dict[str, dict[int, float]]  # values by step; without a metric that ends them
+    final_steps: dict[str, int] = field(default_factory=dict)  # of metrics that end a curve
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ class Result:
     curves: list[CurveTable]
     digest: str
     pictures_digest: str
+    items: dict[str, str] = field(default_factory=dict)  # of `foreach` stages, by output
 
     def load_numbers(self, content_of: Callable[[str], Any] | None = None) -> Numbers:
         """Return the metrics and the curves.
@@ -78,34 +83,51 @@ class Result:
         """
         metrics = self._load_metrics(content_of or self._read)
         curves = self._load_curves()
-        names = display_names([*metrics, *curves], self.settings.names)
-        return Numbers(
-            metrics={names[key]: value for key, value in metrics.items()},
-            curves={names[key]: points for key, points in curves.items()},
+        names = display_names(metrics, self.settings.names, self._name_parts)
+        curve_names = display_names(curves, self.settings.names, self._name_parts)
+        return _end_curves(
+            {names[key]: value for key, value in metrics.items()},
+            {curve_names[key]: points for key, points in curves.items()},
         )
 
     def _read(self, path: str) -> Any:
-        return read(self.root / path)
+        file = self.root / path
+        return read(file) if file.exists() else {}  # what dvc.yaml says beside the stages may lack
+
+    def _name_parts(self, file: str) -> list[str]:
+        """Return what stands in front of the names of the values in a file."""
+        outs = overlapping_paths(self.items, [file])
+        item = self.items[outs[0]] if outs else ""
+        folders = overlapping_paths([table.path for table in self.curves], [file])
+        return name_parts(file, max(folders, key=len, default=""), item, self.run)
 
     def _load_metrics(self, content_of: Callable[[str], Any]) -> dict[Key, float]:
         metrics = {}
-        for path in self.metric_files:
-            for key, value in flatten(content_of(path)).items():
+        for path in self._expand(self.metric_files):
+            for key, value in flatten(content_of(path), separator="/").items():
                 if isinstance(value, int | float) and not isinstance(value, bool):
                     metrics[path, key] = float(str(value))  # infinite where it is too large
         return metrics
 
+    def _expand(self, paths: list[str]) -> list[str]:
+        """Return the paths of files: of a folder, those of all files in it."""
+        files = []
+        for path in paths:
+            files += [file.relative_to(self.root) for file in files_in(self.root / path)]
+        return list(dict.fromkeys(file.as_posix() for file in files))
+
     def _load_curves(self) -> dict[Key, dict[int, float]]:
+        """Return the points of each curve; what says most about a table is what counts."""
         curves = {}
-        for table in self.curves:
+        for table in sorted(self.curves, key=lambda table: (bool(table.x), len(table.path))):
             for file in files_in(self.root / table.path):
-                rows = read_table(file)
-                for column in table.columns or _other_columns(rows, table.x):
-                    points = points_of(rows, table.x, column)
+                rows, x = _with_steps(read_table(file), table.x)
+                for column in table.columns or _other_columns(rows, x):
+                    points = points_of(rows, x, column)
                     if points:
                         curves[file.relative_to(self.root).as_posix(), column] = points
                     elif table.path in self.settings.curves:
-                        wanted = f"{table.path} has no numbers {column} by growing whole {table.x}"
+                        wanted = f"{table.path} has no numbers {column} by growing whole {x}"
                         raise UserError(f"{FILE}: curves: {wanted}")
         return curves
 
@@ -161,9 +183,31 @@ def is_in_project(path: str) -> bool:
     return "://" not in path and not path.startswith(("/", "../"))
 
 
+def _end_curves(metrics: dict[str, float], curves: dict[str, dict[int, float]]) -> Numbers:
+    """Return the numbers; a metric with the name of a curve is its end, and so its last value."""
+    final_steps = {}
+    for name in metrics.keys() & curves.keys():
+        last = max(curves[name])
+        if curves[name][last] == metrics[name]:
+            del curves[name][last]
+            final_steps[name] = last
+        else:
+            final_steps[name] = last + 1
+    return Numbers(metrics, curves, final_steps)
+
+
+def _with_steps(rows: list[dict[str, Any]], x: str) -> tuple[list[dict[str, Any]], str]:
+    """Return the rows with a column of steps, and the name of that column."""
+    if x or not rows:
+        return rows, x
+    if points_of(rows, STEP, STEP):
+        return rows, STEP
+    return [{**row, ROW: place} for place, row in enumerate(rows)], ROW
+
+
 def _other_columns(rows: list[dict[str, Any]], x: str) -> list[str]:
-    """Return the columns of a table but its column x."""
-    return [column for column in rows[0] if column != x] if rows else []
+    """Return the columns of a table but its column x, and those without a name."""
+    return [column for column in rows[0] if column and column != x] if rows else []
 
 
 def points_of(rows: list[dict[str, Any]], x: str, y: str) -> dict[int, float] | None:
@@ -194,6 +238,9 @@ def load_results(pipeline: Pipeline, settings: Settings) -> list[Result]:
     Raises:
         UserError: a stage has not run, or mlflow.yaml names stages or files that are not there.
     """
+    code = settings.model.code if settings.model else []
+    own = os.path.relpath(Path(__file__).resolve().parent, pipeline.root).replace(os.sep, "/")
+    pipeline.check_own_deps([FILE, own, *code])
     if not pipeline.upstream:
         reason = "dvc.yaml has none, or none that writes a dep of ours"
         raise UserError(f"there are no stages to publish: {reason}")
@@ -261,7 +308,9 @@ def _make_result(pipeline: Pipeline, names: list[str], run: str, settings: Setti
     _check_paths(files, run, settings)
     pictures = _final_pictures(root, files)
     hashes = {path: hashed for path, hashed in files.outs.items() if path not in pictures}
-    params = params_of(lock for lock in locks if not lock.outs or lock.outs.keys() - pictures)
+    writers = [name for name in names if _has_part(pipeline.locks[name], pictures)]
+    params = params_of(pipeline.locks[name] for name in writers)
+    params |= _params_beside(pipeline, files)
     names_of_params = display_names(params, settings.names)
     shown_params = {names_of_params[key]: value for key, value in params.items()}
     data = settings.data or _find_data(root, files)
@@ -284,15 +333,62 @@ def _make_result(pipeline: Pipeline, names: list[str], run: str, settings: Setti
         compared_on=digest([files.known.get(path) or md5(root / path) for path in on]),
         metric_files=overlapping_paths(pipeline.metrics, hashes),
         curves=curves,
-        digest=_result_digest(run, params, hashes),
+        digest=_result_digest(run, params, hashes, _template_commands(pipeline, writers)),
         pictures_digest=digest(pictures),
+        items=_items(pipeline, names),
     )
 
 
-def _result_digest(run: str, params: dict[Key, Any], hashes: Hashes) -> str:
-    """Return what a result is known by: runs that are published are found by it."""
+def _has_part(lock: StageLock, pictures: Hashes) -> bool:
+    """Return whether a stage has a part in the result: it writes not only pictures."""
+    return not lock.outs or bool(lock.outs.keys() - pictures)
+
+
+def _items(pipeline: Pipeline, names: list[str]) -> dict[str, str]:
+    """Return the items of `foreach` and `matrix` stages, by what these write."""
+    items: dict[str, str] = {}
+    for name in names:
+        stage = pipeline.declared[name]
+        if stage.item:
+            items |= dict.fromkeys(stage.outs, stage.item)
+    return items
+
+
+def _params_beside(pipeline: Pipeline, files: _Files) -> dict[Key, Any]:
+    """Return the parameters in files that dvc.yaml names beside the stages.
+
+    Of those that the stages read or write: of others nobody knows which result they belong to.
+    """
+    params = {}
+    for path in overlapping_paths(pipeline.params, files.known):
+        for file in files_in(pipeline.root / path):
+            if file.exists():
+                for name, value in flatten(read(file)).items():
+                    params[file.relative_to(pipeline.root).as_posix(), name] = value
+    return params
+
+
+def _template_commands(pipeline: Pipeline, names: list[str]) -> dict[str, str]:
+    """Return the commands of stages that have them from templates, as they were run."""
+    commands = {}
+    for name in names:
+        if pipeline.declared[name].has_template_cmd:
+            commands[name] = pipeline.locks[name].cmd
+    return commands
+
+
+def _result_digest(
+    run: str, params: dict[Key, Any], hashes: Hashes, commands: dict[str, str]
+) -> str:
+    """Return what a result is known by: runs that are published are found by it.
+
+    Commands count where they come from templates; else they are code, as the programs are.
+    """
     by_key = {f"{file}:{name}": value for (file, name), value in params.items()}
-    return digest({"run": run, "params": by_key, "hashes": hashes})
+    content: dict[str, Any] = {"run": run, "params": by_key, "hashes": hashes}
+    if commands:
+        content["commands"] = commands
+    return digest(content)
 
 
 def _final_pictures(root: Path, files: _Files) -> Hashes:

@@ -140,8 +140,11 @@ def _final_metrics(
     if data:
         about |= {"dataset_name": data[0].name, "dataset_digest": data[0].digest}
     start = run.info.start_time
-    metrics = numbers.metrics.items()
-    return [Metric(shorten(name), value, start, 0, **about) for name, value in metrics]
+    metrics = []
+    for name, value in numbers.metrics.items():
+        step = numbers.final_steps.get(name, 0)  # one that ends a curve belongs to it
+        metrics.append(Metric(shorten(name), value, start + step, step, **about))
+    return metrics
 
 
 def _params(result: Result) -> dict[str, str]:

@@ -1,16 +1,28 @@
 """Know the stages: as dvc.yaml declares them, and with the parameters and hashes of dvc.lock."""
 
+import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bridge.dvc_index import CurveTable, Index, StageDeclaration, inside, load_index
+from bridge.dvc_index import (
+    CurveTable,
+    Index,
+    StageDeclaration,
+    Values,
+    command_text,
+    inside,
+    load_index,
+    read_kept,
+)
 from bridge.errors import UserError
 from bridge.files import flatten, md5, read
 from bridge.names import Key
 
 RECEIPT = "mlruns/receipt.json"  # the output of our own stage
+SHOWN_CHARACTERS = 60  # of a command in a message
+SHOWN_PATHS = 5  # of several in a message
 
 Hashes = dict[str, str | None]  # by path; None where DVC has none
 
@@ -19,9 +31,11 @@ Hashes = dict[str, str | None]  # by path; None where DVC has none
 class StageLock:
     """A stage that has run, as dvc.lock has it; paths are relative to the project."""
 
-    params: dict[str, dict[str, Any]]  # by file, values by dotted name
+    params: Values
     deps: Hashes
     outs: Hashes
+    cmd: str = ""
+    used: Values = field(default_factory=dict)  # by its templates; dvc.lock does not have them
 
 
 class Pipeline:
@@ -34,6 +48,8 @@ class Pipeline:
         locks: those that have run, as dvc.lock has them.
         metrics: paths of the metrics files.
         curves: the tables that are plotted.
+        params: the files of parameters that dvc.yaml names beside the stages.
+        beside: all files that dvc.yaml names beside the stages.
         upstream: names of the stages that our own comes after, directly or not; of all stages
             where our own is not in dvc.yaml.
     """
@@ -45,25 +61,32 @@ class Pipeline:
         self.files: list[str] = index.watched
         self.metrics: list[str] = index.metrics
         self.curves: list[CurveTable] = index.curves
+        self.params: list[str] = index.params
+        self.beside: list[str] = index.beside
         self.declared: dict[str, StageDeclaration] = {}
+        self._own: tuple[str, StageDeclaration] | None = None
         before_ours: list[str] | None = None
         for name, stage in index.stages.items():
             if RECEIPT in stage.outs:
+                self._own = name, stage
                 before_ours = stage.after
             else:
                 self.declared[name] = stage
-        self.locks = self.read_locks(self._lock_text)
+        used = {name: stage.used for name, stage in self.declared.items()}
+        self.locks = self.read_locks(self._lock_content, used)
         self.upstream = self.trace(self.declared if before_ours is None else before_ours)
 
-    def _lock_text(self, path: str) -> str:
-        file = self.root / path
-        return file.read_text("utf-8") if file.exists() else ""
+    def _lock_content(self, path: str) -> Any:
+        return read_kept(self.root, path) if (self.root / path).exists() else {}
 
-    def read_locks(self, text_of: Callable[[str], str | None]) -> dict[str, StageLock]:
+    def read_locks(
+        self, content_of: Callable[[str], Any], used: dict[str, Values]
+    ) -> dict[str, StageLock]:
         """Return the stages as dvc.lock has them, by name.
 
         Args:
-            text_of: gives what a dvc.lock holds, by its path: now, or in a commit.
+            content_of: gives what a dvc.lock holds, by its path: now, or in a commit.
+            used: what the templates of each stage took.
 
         Raises:
             UserError: it is corrupted.
@@ -73,11 +96,11 @@ class Pipeline:
         for name, stage in self.declared.items():
             try:
                 if stage.lock not in entries:
-                    content = read(Path(stage.lock), text_of(stage.lock) or "")
+                    content = content_of(stage.lock)
                     entries[stage.lock] = (content or {}).get("stages") or {}
                 entry = entries[stage.lock].get(stage.name)
                 if entry:
-                    locks[name] = _parse_lock(stage.wdir, entry)
+                    locks[name] = _parse_lock(stage.wdir, entry, used.get(name, {}))
             except (AttributeError, LookupError, TypeError, UnicodeDecodeError):
                 advice = "delete it and run dvc repro, which writes it again from the cache"
                 raise UserError(f"cannot use {stage.lock}: {advice}") from None
@@ -114,24 +137,146 @@ class Pipeline:
             for file, used in lock.params.items():
                 if file in values:
                     _check_params(name, file, used, values[file])
-            self._check_deps(lock, outs)
+            _check_declaration(name, self.declared[name], lock)
+        self._check_deps(locks.values(), outs)
 
-    def _current_params(self, locks: Iterable[StageLock]) -> dict[str, dict[str, Any]]:
-        """Return the values of now by file and name, of the files that DVC does not run."""
-        values = {}
+    def _current_params(self, locks: Iterable[StageLock]) -> Values:
+        """Return the values of now by file and name."""
+        values: Values = {}
         for lock in locks:
             for file in lock.params:
-                if file not in values and not file.endswith(".py"):
+                if file not in values:
                     values[file] = flatten(read(self.root / file))
         return values
 
-    def _check_deps(self, lock: StageLock, outs: Hashes) -> None:
-        """Check that what a stage read is what the others wrote: all of an output, or a part."""
-        for dep in overlapping_paths(lock.deps, outs):
-            used = lock.deps[dep]
-            now = outs.get(dep) or md5(self.root / dep) or used
-            if now != used:
+    def _check_deps(self, locks: Iterable[StageLock], outs: Hashes) -> None:
+        """Check that what stages read is what the others wrote: all of an output, or a part.
+
+        So are files of parameters that dvc.yaml names beside the stages: their values are shown.
+        """
+        deps: dict[str, set[str | None]] = {}
+        for lock in locks:
+            for dep, used in lock.deps.items():
+                deps.setdefault(dep, set()).add(used)
+        for dep in overlapping_paths(deps, outs):
+            now = outs.get(dep) or md5(self.root / dep)
+            if now and deps[dep] != {now}:
                 raise UserError(f"{dep} is newer than what was made from it: run dvc repro")
+        for dep in overlapping_paths(deps, self.params):
+            if dep not in outs and deps[dep] != {md5(self.root / dep)}:
+                raise UserError(f"{dep} was changed after the results were made: run dvc repro")
+
+    def check_own_deps(self, others: Iterable[str] = ()) -> None:
+        """Check that our own stage comes after all that the others write now.
+
+        Its deps stand in dvc.yaml as paths. Where templates give the outputs other paths, or a
+        list has more items, our stage would run on what an earlier experiment has left there.
+
+        Args:
+            others: deps of our own stage that no other stage needs to know.
+
+        Raises:
+            UserError: our stage misses an output whose path comes from a template.
+        """
+        if self._own is None:
+            return
+        name, own = self._own
+        deps = set(overlapping_paths(own.deps, [*others, *self._known_paths()]))
+        orphans = set(own.deps) - deps
+        missed: list[str] = []
+        for group, outs in self._template_outs().items():
+            absent = sorted(set(outs) - set(overlapping_paths(outs, own.deps)))
+            is_followed = len(absent) < len(outs)
+            if not is_followed:
+                absent = [out for out in absent if _stands_for(out, orphans)]
+            if not self._is_after_ours(group):
+                missed += absent
+        if missed:
+            paths = _listed(missed)
+            advice = (
+                f"add it to the deps of {name} in dvc.yaml, with the same ${{...}} if it has one"
+            )
+            raise UserError(
+                f"stage {name} does not depend on {paths}, which is written now: {advice}"
+            )
+
+    def _known_paths(self) -> set[str]:
+        """Return every path that a stage reads or writes."""
+        paths: set[str] = set()
+        for stage in self.declared.values():
+            paths |= {*stage.deps, *stage.outs, *stage.params}
+        return paths
+
+    def _template_outs(self) -> dict[str, list[str]]:
+        """Return the outputs whose paths come from templates, by stage, or by group of a list."""
+        outs: dict[str, list[str]] = {}
+        for name, stage in self.declared.items():
+            if stage.has_template_outs:
+                outs.setdefault(name.partition("@")[0], []).extend(stage.outs)
+        return outs
+
+    def _is_after_ours(self, group: str) -> bool:
+        """Return whether a stage, or one of a list, reads what only our own stage writes."""
+        names = [name for name in self.declared if name.partition("@")[0] == group]
+        return any(RECEIPT in self.declared[name].deps for name in names)
+
+    def left_out(self) -> list[str]:
+        """Return what dvc.yaml names beside the stages, and that no stage reads or writes.
+
+        Nobody can say which result such a file belongs to: DVC does not bring it back with one.
+        """
+        if not self.beside:
+            return []
+        known = self._known_paths()
+        unknown = set(self.beside) - set(overlapping_paths(self.beside, known))
+        return sorted(path for path in unknown if os.path.exists(self.root / path))
+
+
+def _stands_for(out: str, orphans: set[str]) -> bool:
+    """Return whether one of the paths may be that of an output before parameters were changed."""
+    folder, name = os.path.split(out)
+    for orphan in orphans:
+        other_folder, other_name = os.path.split(orphan)
+        has_suffix = os.path.splitext(name)[1] == os.path.splitext(other_name)[1]
+        if name == other_name or (folder == other_folder and has_suffix):
+            return True
+    return False
+
+
+def _check_declaration(name: str, stage: StageDeclaration, lock: StageLock) -> None:
+    """Check that a stage has run as dvc.yaml says it now, its templates filled in."""
+    advice = f"run dvc repro, or, if {name} is frozen, dvc unfreeze it first"
+    if lock.cmd and stage.cmd != lock.cmd:
+        commands = f"{_shorten(stage.cmd)} now, but the results were made by {_shorten(lock.cmd)}"
+        reason = _used_names(stage.used)
+        raise UserError(f"{reason}the command of stage {name} is {commands}: {advice}")
+    for verb, now, then in ("writes", stage.outs, lock.outs), ("reads", stage.deps, lock.deps):
+        changed = set(now) ^ set(then)
+        if changed:
+            paths = _listed(sorted(set(now) - set(then)) or sorted(changed))
+            reason = "now" if set(now) - set(then) else "no longer"
+            raise UserError(
+                f"stage {name} {verb} {paths} {reason}, and has not run since: {advice}"
+            )
+
+
+def _used_names(used: Values) -> str:
+    """Return which parameters a command has from templates, as the beginning of a message."""
+    names = [f"{key} of {file}" for file, values in used.items() for key in values]
+    return f"parameters were changed ({_listed(names)}): " if names else ""
+
+
+def _listed(names: list[str]) -> str:
+    """Return names with commas between them; of many, the first ones."""
+    more = len(names) - SHOWN_PATHS
+    shown = ", ".join(names[:SHOWN_PATHS])
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _shorten(command: str) -> str:
+    command = " ".join(command.split())
+    shown = command if len(command) <= SHOWN_CHARACTERS else f"{command[: SHOWN_CHARACTERS - 3]}..."
+    return f'"{shown}"'
 
 
 def _check_params(stage: str, file: str, used: dict[str, Any], values: dict[str, Any]) -> None:
@@ -190,20 +335,64 @@ def params_of(locks: Iterable[StageLock]) -> dict[Key, Any]:
     """Return the parameters of stages, by (file, name)."""
     params = {}
     for lock in locks:
-        for file, values in lock.params.items():
-            for name, value in values.items():
-                params[file, name] = value
+        for values_by_file in (lock.used, lock.params):
+            for file, values in values_by_file.items():
+                for name, value in values.items():
+                    params[file, name] = value
     return params
 
 
-def _parse_lock(wdir: str, entry: dict[str, Any]) -> StageLock:
+def values_at(stage: StageDeclaration, content_of: Callable[[str], Any]) -> Values:
+    """Return what the templates of a stage took, as it is in a commit.
+
+    Args:
+        stage: as it is now.
+        content_of: gives what a file holds in the commit, by its path.
+    """
+    found: Values = {}
+    for file, values in stage.used.items():
+        content = content_of(file)
+        if file == stage.pipeline:
+            content = _own_vars(content, stage.name)
+        for key in values:
+            value = _select(content, key)
+            if value is not None:
+                found.setdefault(file, {})[key] = value
+    return found
+
+
+def _own_vars(content: Any, name: str) -> dict[str, Any]:
+    """Return the values that a dvc.yaml itself has below `vars`, for one of its stages."""
+    stage = content.get("stages", {}).get(name.partition("@")[0]) or {}
+    stage = stage.get("do", stage)
+    values: dict[str, Any] = {}
+    for entry in [*(content.get("vars") or []), *(stage.get("vars") or [])]:
+        if isinstance(entry, dict):
+            values |= entry
+    return values
+
+
+def _select(content: Any, key: str) -> Any:
+    """Return a value by its dotted name, in which numbers are places in lists; None without it."""
+    for part in key.split("."):
+        if isinstance(content, dict):
+            content = content.get(part)
+        elif isinstance(content, list) and part.isdecimal() and int(part) < len(content):
+            content = content[int(part)]
+        else:
+            return None
+    return content
+
+
+def _parse_lock(wdir: str, entry: dict[str, Any], used: Values) -> StageLock:
     """Return the entry of a stage in dvc.lock, whose paths are relative to the stage's folder."""
     params = {}
     for file, values in entry.get("params", {}).items():
         params[inside(wdir, file)] = flatten(values)
     deps = _parse_hashes(wdir, entry.get("deps", []))
     outs = _parse_hashes(wdir, entry.get("outs", []))
-    return StageLock(params, deps, outs)
+    cmd = entry.get("cmd")
+    return StageLock(params, deps, outs, command_text(cmd) if cmd else "", used)
 
 
 def _parse_hashes(wdir: str, parts: list[dict[str, Any]]) -> Hashes:
