@@ -76,9 +76,6 @@ def script() -> str:
 
 def known_to_agree(params: Params) -> str | None:
     """Return why the engine is not known to give the pipeline's numbers, in a sentence, if so."""
-    reason = changed_twin()
-    if reason is not None:
-        return reason
     if {*models.MODELS} != {"linear", "mlp"}:
         return "The page cannot train: it knows the models linear and mlp, and no other."
     sections = msgspec.structs.asdict(params)
@@ -88,7 +85,7 @@ def known_to_agree(params: Params) -> str | None:
             return f"The page cannot train: it does not know the parameter {name}.{unknown}."
         for missing in sorted(known - given):
             return f"The page cannot train: it needs the parameter {name}.{missing}."
-    return None
+    return changed_twin()
 
 
 def changed_twin() -> str | None:
