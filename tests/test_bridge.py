@@ -21,7 +21,7 @@ from ruamel.yaml import YAML
 pytestmark = pytest.mark.slow
 
 STRANGE = ROOT / "tests/strange"
-IGNORED = "/mlflow.db*\n/.mlflow.*\n/mlruns/\n/out/\n__pycache__/\n"
+IGNORED = "/mlflow.db*\n/.mlflow.*\n/mlflow-bridge/\n/out/\n__pycache__/\n"
 ITEMS = ["ridge", "lasso"]
 PARTS = ["weights.txt", "fit.json", "gap.json", "history.tsv", "roc.csv", "logs", "frames"]
 SHARED = ["clean", "tables/confusion.csv", "figures/scores.png"]
@@ -101,7 +101,7 @@ def new(tmp_path_factory):
         project.run("dvc", "init", "--quiet")
         project.run("dvc", "add", "--quiet", "raw/stations.csv", "raw/photos")
         printed = project.bridge("--stage")
-        for line in ("dvc.yaml", "/mlflow.db*", "/mlruns/", ".gitignore"):
+        for line in ("dvc.yaml", "/mlflow.db*", "/mlflow-bridge/", ".gitignore"):
             assert line in printed.stderr
         pipeline = project.root / "dvc.yaml"
         stages = pipeline.read_text().replace("stages:\n", "stages:\n" + printed.stdout, 1)
@@ -262,7 +262,7 @@ def test_the_printed_stage_names_every_output_and_every_file_of_parameters(ran):
     printed = YAML(typ="safe").load(ran.bridge("--stage").stdout)["track"]
     assert set(printed["deps"]) == ALL_OUTS | PARAMS_FILES
     assert printed["cmd"] == "python bridge"
-    assert printed["outs"] == [{"mlruns/receipt.json": {"cache": False}}]
+    assert printed["outs"] == [{"mlflow-bridge/receipt.json": {"cache": False}}]
 
 
 def test_run_again_and_forced_and_moved_it_is_the_same_run(project):
@@ -402,7 +402,7 @@ def repro_killed(ran, folder, moment):
         moment: how many writes come before; 0 to kill nothing and count them.
     """
     project = copied(ran, folder)
-    shutil.rmtree(project.root / "mlruns")
+    shutil.rmtree(project.root / "mlflow-bridge")
     (project.root / "mlflow.db").unlink()
     patch = folder / "patch"
     patch.mkdir()
