@@ -111,7 +111,8 @@ def test_of_an_unknown_schema_mlflow_is_asked(store, tmp_path):
 
 def test_a_moved_store_of_an_unknown_schema_is_refused(store, tmp_path):
     publish_to(store, make_result(tmp_path))
-    execute(store, "UPDATE experiment_tags SET value = '/elsewhere/mlflow-bridge' WHERE value != ''")
+    elsewhere = "'/elsewhere/mlflow-bridge'"
+    execute(store, f"UPDATE experiment_tags SET value = {elsewhere} WHERE value != ''")
     with pytest.raises(UserError, match="the store was moved here from /elsewhere/mlflow-bridge"):
         publish_to(store, make_result(tmp_path))
 
@@ -269,7 +270,8 @@ def test_experiments_with_similar_names_have_models_of_their_own(new_database, m
         experiment = client.get_experiment_by_name(name)
         version = client.get_model_version_by_alias(safe_name(name), "champion")
         assert client.get_run(version.run_id).info.experiment_id == experiment.experiment_id
-    assert len({path.name for path in (tmp_path / "mlflow-bridge").iterdir() if path.name[0] != "."}) == 5
+    folders = {path.name for path in (tmp_path / "mlflow-bridge").iterdir()}
+    assert len({name for name in folders if name[0] != "."}) == 5
 
 
 @pytest.mark.parametrize("name", ["spirals", "my.project-2", "a_b"])

@@ -164,7 +164,7 @@ def _end_of_stages(text: str) -> int:
 
 def _last_content(lines: list[str], begin: int, end: int) -> int:
     """Return the line after the last that is neither empty nor a comment."""
-    while end > begin and re.fullmatch(r"\s*(#.*)?", lines[end - 1]):
+    while end > begin and re.fullmatch(r"\s*(#.*)?\s*", lines[end - 1]):
         end -= 1
     return end
 

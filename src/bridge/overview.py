@@ -76,10 +76,11 @@ def _print_git(overview: Overview, root: Path, store: Store) -> None:
     if git.head().text is None:
         overview.line("Git", "no commit: a run cannot say where it comes from")
         return
-    tracked = git.tracked(STORED)
+    tracked = [path for path in STORED if git.tracked([path])]
     missing = missing_rules(root)
     if tracked:
-        overview.problem(f"Git tracks {_shorten(tracked)}: git rm -r --cached {' '.join(STORED)}")
+        mend = f"git rm -r --cached {' '.join(tracked)}"
+        overview.problem(f"Git tracks {' and '.join(tracked)}: {mend}")
     elif missing and store.file:
         rules = ", ".join(missing)
         overview.problem(f".gitignore does not have {rules}: {bridge_command(root)} init adds it")

@@ -144,6 +144,9 @@ def publish(results: list[Result], lineage: Lineage, store: Store) -> dict[str, 
             return _publish_all(results, lineage, store)
     except STORE_ERRORS as error:
         raise UserError(_explain(error, lineage.root, store)) from None
+    finally:
+        with suppress(OSError):  # MLflow before 3.6 makes it, and leaves it empty
+            (folder / "mlruns").rmdir()
 
 
 def _publish_all(results: list[Result], lineage: Lineage, store: Store) -> dict[str, PublishedRun]:
