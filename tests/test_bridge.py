@@ -643,33 +643,6 @@ def test_the_champion_is_the_best_on_the_data_of_the_commit(with_model, tmp_path
     assert champions(project) == {**best, last: ("ridge", "1", "8")}
 
 
-def test_the_page_about_the_bridge_does_what_it_says(tmp_path):
-    project = Strange(tmp_path / "fit", tmp_path / "site")
-    project.root.mkdir()
-    (tmp_path / "spirals").symlink_to(ROOT)
-    page = (ROOT / "docs/bridge.md").read_text()
-    for name, text in re.findall(r"^`([\w.]+)`, .*:\n\n```\w+\n([^`]*)```", page, re.MULTILINE):
-        (project.root / name).write_text(text)
-    printed = re.search(r"--stage\n((?:  .*\n)+)```", page)[1]
-    identity = dict.fromkeys(("GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME"), "Test")
-    identity |= dict.fromkeys(("GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"), "test@example.com")
-    commands = re.findall(r"^\$ (.*)", page, re.MULTILINE)
-    assert commands[-1] == "mlflow ui"
-    for command in commands[2:-1]:  # not those that make an environment
-        done = project.run("sh", "-c", command, **identity)
-        if command == "python bridge --stage":
-            assert done.stdout == printed
-    client = MlflowClient(project.store)
-    runs = client.search_runs([client.get_experiment_by_name("fit").experiment_id])
-    assert {run.data.params["fit.rate"] for run in runs} == {"0.1", "0.5"}
-    for run in runs:
-        assert run.data.tags["bridge.complete"] == "true" and set(run.data.metrics) == {
-            "final/loss",
-            "loss",
-        }
-        assert len(client.get_metric_history(run.info.run_id, "loss")) == 20
-
-
 def test_what_dvc_says_of_a_pipeline(ran):
     """DVC's index is no documented interface; asked from another folder, as a stage in one does."""
     code = "import json, dataclasses, pathlib, bridge.dvc_index as dvc_index\n"

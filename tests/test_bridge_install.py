@@ -1,6 +1,7 @@
 """The bridge as an installed package does what the copied folder does."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from mlflow import MlflowClient
 
 pytestmark = pytest.mark.slow
 
@@ -103,3 +105,40 @@ def test_installed_it_is_a_module_too_and_has_a_version(commands, project):
     said = run(project, "dvc-mlflow", "--version", commands=commands)
     assert run(project, "python", "-m", "bridge", "--version", commands=commands) == said
     assert run(project, "python", str(ROOT / "src/bridge"), "--version") == said
+
+
+PAGE = (ROOT / "docs/bridge.md").read_text()
+IDENTITY = "GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b"
+
+
+def test_the_page_about_the_bridge_does_what_it_says(commands, tmp_path):
+    """With the example of the page; what is installed has its own tests."""
+    project = tmp_path / "fit"
+    project.mkdir()
+    for name, text in re.findall(r"^`([\w.]+)`, .*:\n\n```\w+\n([^`]*)```", PAGE, re.MULTILINE):
+        (project / name).write_text(text)
+    begin, example = PAGE.split("## No project at hand")
+    asked = re.findall(r"^\$ (.*)", example, re.MULTILINE)
+    asked += re.findall(r"^\$ (.*)", begin, re.MULTILINE)
+    asked = [command for command in asked if not command.startswith(("pip ", "mlflow ui"))]
+    assert asked[:3] == ["git init && dvc init", "dvc-mlflow init", "dvc repro"]
+    asked[1] += " --yes"
+    for command in asked:
+        run(project, "sh", "-c", f"export {IDENTITY}; {command}", commands=commands)
+    added = re.search(r"`init` adds this:\n\n```yaml\n([^`]*)```", PAGE)[1]
+    assert (project / "dvc.yaml").read_text().endswith(added)
+    client = MlflowClient(f"sqlite:///{project}/mlflow.db")
+    experiment = client.get_experiment_by_name("fit")
+    runs = client.search_runs([experiment.experiment_id])
+    assert {run.data.params["fit.rate"] for run in runs} == {"0.1", "0.5"}
+    for run_of in runs:
+        assert run_of.data.tags["bridge.complete"] == "true"
+        assert len(client.get_metric_history(run_of.info.run_id, "loss")) == 20
+
+
+def test_the_page_names_every_command():
+    said = subprocess.run(
+        [sys.executable, ROOT / "src/bridge", "--help"], capture_output=True, text=True
+    ).stdout
+    for command in re.findall(r"^    (\w+)  ", said, re.MULTILINE):
+        assert f"| `dvc-mlflow {command}` |" in PAGE
