@@ -103,7 +103,7 @@ def test_an_address_is_shown_without_its_secrets(address, shown):
 
 
 def store_at(address):
-    return Store(address, "spirals", None, None, Path("/project/mlruns"))
+    return Store(address, "spirals", None, None, Path("/project/mlflow-bridge"))
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,8 @@ def _print_stage(overview: Overview, pipeline: Pipeline) -> None:
     if others:
         advice = f"{name} has no output of theirs among its deps"
         overview.line("  left out", f"the stages {_shorten(others)}: {advice}")
+    for path in pipeline.left_out():
+        overview.line("  left out", f"{path}: no stage writes or reads it")
 
 
 def _print_result(overview: Overview, pipeline: Pipeline, result: Result) -> None:

@@ -223,7 +223,7 @@ class Pipeline:
     def _is_after_ours(self, group: str) -> bool:
         """Return whether a stage, or one of a list, reads what only our own stage writes."""
         names = [name for name in self.declared if name.partition("@")[0] == group]
-        return any(RECEIPT in self.declared[name].deps for name in names)
+        return any(self.receipt in self.declared[name].deps for name in names)
 
     def left_out(self) -> list[str]:
         """Return what dvc.yaml names beside the stages, and that no stage reads or writes.

@@ -29,6 +29,7 @@ def track(pipeline: Pipeline, settings: Settings, store: Store) -> list[tuple[st
             unreachable or refuses.
     """
     results = load_results(pipeline, settings)
+    print_left_out(pipeline)
     relocate_artifacts(store)
     runs = complete_runs(store, results)
     missing = [result for result in results if not is_shown(result, runs.get(result.digest))]
@@ -41,6 +42,15 @@ def track(pipeline: Pipeline, settings: Settings, store: Store) -> list[tuple[st
     _write_receipt(pipeline, results)
     experiment = store.experiment or store.experiment_id or ""
     return [(result.run or experiment, runs[result.digest]) for result in results]
+
+
+def print_left_out(pipeline: Pipeline) -> None:
+    """Say which files that dvc.yaml names beside the stages are not published, and why."""
+    paths = pipeline.left_out()
+    if paths:
+        why = "no stage writes or reads it, so nobody knows which result it belongs to"
+        advice = "add it to the outs of the stage that writes it, with cache: false if it is in Git"
+        print(f"note: left out: {', '.join(paths)}: {why}; {advice}", file=sys.stderr)
 
 
 def is_shown(result: Result, run: PublishedRun | None) -> bool:
