@@ -46,7 +46,8 @@ def dangers(source):
                 or settings.get("allow_pickle", "False") != "False"
             ):
                 yield f"{name} with shell or pickle"
-            if name == "YAML" and settings.get("typ") != "'safe'":
+            kinds = ("'safe'", "'rt'")  # the second one keeps lines and comments
+            if name == "YAML" and settings.get("typ") not in kinds:
                 yield "YAML that is not safe"
 
 

@@ -230,7 +230,7 @@ def _read(path: Path) -> str:
 
 
 def _load(text: str) -> Any:
-    return YAML().load(io.StringIO(text))
+    return YAML(typ="rt").load(io.StringIO(text))
 
 
 def write_changes(found: list[FileChange], *, is_agreed: bool) -> None:
