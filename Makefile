@@ -51,7 +51,7 @@ bench: .venv/installed  ## Measure time and memory (five minutes, on a quiet mac
 	@python benchmarks/bench.py
 
 clean:  ## Remove environment, data and runs (not the cache of DVC)
-	rm -rf .venv .venv-bench data mlflow.db mlruns
+	rm -rf .venv .venv-bench data mlflow.db mlflow-bridge mlruns
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

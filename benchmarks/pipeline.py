@@ -89,7 +89,7 @@ def plain(folder, changes, publish=True):
     if publish:  # what dvc.lock says, and to a new store
         run("dvc", "repro", cwd=made)
         (made / "mlflow.db").unlink()
-        shutil.rmtree(made / "mlruns")
+        shutil.rmtree(made / "mlflow-bridge")
     return {
         name: run(*command, cwd=made)
         for name, command in stages().items()

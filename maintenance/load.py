@@ -55,7 +55,7 @@ def count_complete(checkout: Checkout) -> int:
 def megabytes(checkout: Checkout) -> float:
     """Return the size of the store: the database and its artifacts."""
     total: float = (checkout.root / "mlflow.db").stat().st_size
-    for path in (checkout.root / "mlruns").rglob("*"):
+    for path in (checkout.root / "mlflow-bridge").rglob("*"):
         if path.is_file():
             total += path.stat().st_size
     return total / 1e6

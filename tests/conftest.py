@@ -340,7 +340,7 @@ def relocated(root, before):
             for _, column, kind, *_ in columns:
                 if kind.startswith(("VARCHAR", "TEXT")):
                     replace_text(database, table, column, str(before), str(root))
-    for path in (root / "mlruns").rglob("MLmodel"):
+    for path in (root / "mlflow-bridge").rglob("MLmodel"):
         path.write_text(path.read_text().replace(str(before), str(root)))
 
 

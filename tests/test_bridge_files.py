@@ -227,9 +227,9 @@ def test_a_copy_of_the_folder_runs_beside_files_named_as_pythons_own(tmp_path, f
     for name in USERS_MODULES:
         (tmp_path / f"{name}.py").write_text(f"raise SystemExit('{name} of the user')\n")
     done = subprocess.run(
-        [sys.executable, "-E", tmp_path / folder], capture_output=True, text=True, check=False
+        [sys.executable, "-E", tmp_path / folder], capture_output=True, text=True, cwd=tmp_path
     )
-    message = "error: no folder above the bridge is a DVC project: run dvc init\n"
+    message = f"error: {tmp_path} is in no DVC project: go to one, or run dvc init\n"
     assert (done.returncode, done.stderr) == (1, message)
 
 

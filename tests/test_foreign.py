@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 pytestmark = pytest.mark.slow
 
 FOREIGN = ROOT / "tests/foreign"
-IGNORED = "/mlflow.db*\n/.mlflow.*\n/mlruns/\n__pycache__/\n"
+IGNORED = "/mlflow.db*\n/.mlflow.*\n/mlflow-bridge/\n__pycache__/\n"
 FAILS = 13
 
 

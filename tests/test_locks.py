@@ -86,7 +86,7 @@ def test_who_waits_is_told_for_whom(hold, killed, hurry, tmp_path, capfd):
     with hold("heir"):
         pass
     waiting, *others = capfd.readouterr().err.splitlines()
-    place = re.escape(f"{socket.gethostname()}:{tmp_path}/dead/mlruns")
+    place = re.escape(f"{socket.gethostname()}:{tmp_path}/dead/mlflow-bridge")
     assert re.match(f"waiting for {place}, which publishes the same", waiting)
     assert others == []
 

@@ -111,8 +111,9 @@ def test_of_an_unknown_schema_mlflow_is_asked(store, tmp_path):
 
 def test_a_moved_store_of_an_unknown_schema_is_refused(store, tmp_path):
     publish_to(store, make_result(tmp_path))
-    execute(store, "UPDATE experiment_tags SET value = '/elsewhere/mlruns' WHERE value != ''")
-    with pytest.raises(UserError, match="the store was moved here from /elsewhere/mlruns"):
+    elsewhere = "'/elsewhere/mlflow-bridge'"
+    execute(store, f"UPDATE experiment_tags SET value = {elsewhere} WHERE value != ''")
+    with pytest.raises(UserError, match="the store was moved here from /elsewhere/mlflow-bridge"):
         publish_to(store, make_result(tmp_path))
 
 
@@ -269,7 +270,8 @@ def test_experiments_with_similar_names_have_models_of_their_own(new_database, m
         experiment = client.get_experiment_by_name(name)
         version = client.get_model_version_by_alias(safe_name(name), "champion")
         assert client.get_run(version.run_id).info.experiment_id == experiment.experiment_id
-    assert len({path.name for path in (tmp_path / "mlruns").iterdir() if path.name[0] != "."}) == 5
+    folders = {path.name for path in (tmp_path / "mlflow-bridge").iterdir()}
+    assert len({name for name in folders if name[0] != "."}) == 5
 
 
 @pytest.mark.parametrize("name", ["spirals", "my.project-2", "a_b"])
@@ -281,7 +283,7 @@ def test_a_plain_name_is_that_of_the_registered_model(name):
 def test_any_name_is_a_file_name_and_the_name_of_a_model(name, store, client, tmp_path):
     publish_to(store_in(tmp_path, name), make_result(tmp_path))
     assert client.get_model_version_by_alias(safe_name(name), "champion")
-    assert (tmp_path / "mlruns" / safe_name(name)).parent == tmp_path / "mlruns"
+    assert (tmp_path / "mlflow-bridge" / safe_name(name)).parent == tmp_path / "mlflow-bridge"
 
 
 def test_long_names_that_differ_at_their_end_stay_apart(store, client, tmp_path):
@@ -313,7 +315,7 @@ def test_a_checkout_with_odd_characters_in_its_path(name, mlflow, tmp_path):
         assert model.predict(np.ones((1, 2))).tolist() == [3]
 
     assert in_a_fork(publish_and_load) == 0
-    assert {path.name for path in checkout.iterdir()} == {"mlflow.db", "mlruns"}
+    assert {path.name for path in checkout.iterdir()} == {"mlflow.db", "mlflow-bridge"}
     assert {path.name for path in tmp_path.iterdir()} == {name, "project of first"}
 
 
@@ -514,7 +516,7 @@ def test_sql_is_never_shown(store, tmp_path):
 def test_no_journal_or_temporary_file_is_left(store, tmp_path):
     publish_to(store, make_result(tmp_path))
     left = {path.name for path in tmp_path.iterdir()}
-    assert left == {"mlflow.db", "mlruns", "project of first"}
+    assert left == {"mlflow.db", "mlflow-bridge", "project of first"}
 
 
 def test_a_new_database_has_the_tables_that_mlflow_makes(new_database, mlflow, tmp_path):

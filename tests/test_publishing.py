@@ -157,7 +157,7 @@ def test_a_deleted_database_is_noticed_by_make_and_built_again(ran):
 
 def test_a_deleted_store_is_built_again(ran):
     (ran.root / "mlflow.db").unlink()
-    shutil.rmtree(ran.root / "mlruns")
+    shutil.rmtree(ran.root / "mlflow-bridge")
     assert run_stages(ran.run("dvc", "repro")) == ["track"]
     assert models_of(ran) == ["linear", "mlp"]
 
@@ -233,7 +233,7 @@ def test_a_moved_checkout_keeps_its_runs(ran, tmp_path):
 
 def test_deleted_artifacts_are_written_again_into_the_same_runs(ran):
     before = ids(ran)
-    shutil.rmtree(ran.root / "mlruns")
+    shutil.rmtree(ran.root / "mlflow-bridge")
     assert run_stages(ran.run("dvc", "repro")) == ["track"]
     assert ids(ran) == before
 
@@ -357,7 +357,7 @@ def test_a_file_that_is_not_what_its_stage_wrote_is_not_published(ran):
 
 def delete_store(checkout):
     (checkout.root / "mlflow.db").unlink()
-    shutil.rmtree(checkout.root / "mlruns")
+    shutil.rmtree(checkout.root / "mlflow-bridge")
 
 
 @contextlib.contextmanager
@@ -457,7 +457,7 @@ def test_what_a_server_that_was_down_missed_is_published_when_it_is_up(ran, tmp_
 
     assert len([*(tmp_path / "kept").rglob("loss.png")]) == 2
     assert not (ran.root / "mlflow.db").exists()
-    kept = [*(tmp_path / "kept").rglob("*"), *(ran.root / "mlruns").rglob("*")]
+    kept = [*(tmp_path / "kept").rglob("*"), *(ran.root / "mlflow-bridge").rglob("*")]
     for file in [*filter(Path.is_file, kept), tmp_path / "server.db"]:
         assert b"s3cret" not in file.read_bytes(), file
     assert "s3cret" not in printed

@@ -1,7 +1,7 @@
 """The changes of docs/extending.md, done for real in a copy of the project.
 
 What is inserted is the code of that page, word for word; then the fast tests must pass there as
-they are, and the pipeline must run. "The bridge in your project" is in test_bridge.py.
+they are, and the pipeline must run. "The bridge in your project" is in test_bridge_install.py.
 """
 
 import json

@@ -41,7 +41,7 @@ def test_a_store_is_where_the_variable_says_and_below_the_main_checkout(
     store = configured_store(tmp_path / below, "spirals")
     assert store.uri == (uri or given).replace("{main}", str(tmp_path))
     assert store.file == (file and tmp_path / file)
-    assert store.folder == (store.file.parent if file else tmp_path) / "mlruns"
+    assert store.folder == (store.file.parent if file else tmp_path) / "mlflow-bridge"
     assert store.is_remote == ("http" in given.lower())
     assert "s3cret" not in store.redacted_uri + store.server
     assert store.server == (store.uri.rstrip("/") if store.is_remote else "http://127.0.0.1:5000")
@@ -118,7 +118,7 @@ def test_a_database_with_a_query_is_used(project, tmp_path):
     query = {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/q.db?timeout=60"}
     for state in ("published", "was there"):
         assert publish(project, **query).count(state) == 2
-    assert {path.name for path in tmp_path.iterdir()} == {"q.db", "mlruns"}
+    assert {path.name for path in tmp_path.iterdir()} == {"q.db", "mlflow-bridge"}
     assert len(all_complete(f"sqlite:///{tmp_path}/q.db")) == 2
 
 
@@ -126,7 +126,7 @@ def test_a_database_with_a_query_is_used(project, tmp_path):
 def test_make_keeps_the_receipt_of_a_store_that_is_there(project, tmp_path):
     query = {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/q.db?timeout=60"}
     publish(project, **query)
-    receipt = project.root / "mlruns/receipt.json"
+    receipt = project.root / "mlflow-bridge/receipt.json"
     project.run("python", "tools/verify.py", **query)
     project.run("python", "tools/verify.py", MLFLOW_TRACKING_URI="sqlite:///mlflow.db?timeout=60")
     assert json.loads(receipt.read_text()).keys() == {"linear", "mlp"}
@@ -137,7 +137,7 @@ def test_make_removes_the_receipt_of_a_store_that_is_not_there(project, tmp_path
     publish(project, MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/q.db")
     missing = "sqlite:///other.db?timeout=60"
     project.run("python", "tools/verify.py", MLFLOW_TRACKING_URI=missing)
-    assert not (project.root / "mlruns/receipt.json").exists()
+    assert not (project.root / "mlflow-bridge/receipt.json").exists()
 
 
 class Experiments:

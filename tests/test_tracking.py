@@ -88,7 +88,7 @@ def test_killed_at_any_moment_and_published_again_is_one_complete_run(
 
 def kept_pictures(folder):
     """Return the bytes of the pictures of the run in a store, by path."""
-    (artifacts,) = folder.glob("mlruns/weather/*/artifacts")
+    (artifacts,) = folder.glob("mlflow-bridge/weather/*/artifacts")
     return {path.relative_to(artifacts): path.read_bytes() for path in artifacts.rglob("*.png")}
 
 

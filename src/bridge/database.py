@@ -197,13 +197,16 @@ def relocate_artifacts(store: Store) -> None:
     In one transaction, so that others see the old paths or the new. At every run, not by a command
     of its own: it is one query, and MLflow lists nothing, without a word, under the old paths.
     """
-    folder = str(store.folder)
     with suppress(sqlite3.Error, TypeError), _open(store, "rw") as database, database:
-        select = "SELECT DISTINCT value FROM experiment_tags WHERE key = ? AND value != ?"
-        for (old,) in database.execute(select, (FOLDER, folder)).fetchall():
-            _replace_locations(database, Path(old), store.folder)
+        select = "SELECT DISTINCT value FROM experiment_tags WHERE key = ?"
+        for (old,) in database.execute(select, (FOLDER,)).fetchall():
+            # It has another name in stores that were made before the folder had its own.
+            folder = store.folder.with_name(Path(old).name)
+            if str(folder) == old:
+                continue
+            _replace_locations(database, Path(old), folder)
             update = "UPDATE experiment_tags SET value = ? WHERE key = ? AND value = ?"
-            database.execute(update, (folder, FOLDER, old))
+            database.execute(update, (str(folder), FOLDER, old))
 
 
 def _replace_locations(database: sqlite3.Connection, old: Path, new: Path) -> None:

@@ -17,6 +17,7 @@ import msgspec
 
 from bridge.errors import UserError
 from bridge.files import IMAGES, atomic_write, digest, flatten, main_checkout, md5, read
+from bridge.versions import check_versions
 
 MADE_FOR = "3.67.1"
 KEPT_ANSWER = ".dvc/tmp/bridge.index"
@@ -102,6 +103,7 @@ def load_index(root: Path) -> Index:
         kept = msgspec.msgpack.decode(path.read_bytes(), type=_KeptAnswer)
         if kept.key == _key_of(root, kept.index):
             return kept.index
+    check_versions()
     index = ask_dvc(root)
     answer = _KeptAnswer(_key_of(root, index), index)
     with atomic_write(path) as temporary:

@@ -27,15 +27,16 @@ SHOWN_CHARACTERS = 100  # of what a parser says
 
 
 def project_root() -> Path:
-    """Return the project that the bridge lies in: the nearest folder above it that has DVC's.
+    """Return the DVC project that the current folder is in, as DVC finds it.
 
     Raises:
-        UserError: no folder above is a DVC project.
+        UserError: it is in none.
     """
-    for folder in Path(__file__).resolve().parents[1:]:
+    current = Path.cwd()
+    for folder in (current, *current.parents):
         if (folder / ".dvc").is_dir():
             return folder
-    raise UserError("no folder above the bridge is a DVC project: run dvc init")
+    raise UserError(f"{current} is in no DVC project: go to one, or run dvc init")
 
 
 def main_checkout(root: Path) -> Path:

@@ -4,10 +4,13 @@ Python must never find this file as `git`, which is GitPython's name: `bridge.__
 """
 
 import os
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+# Where DVC keeps an experiment: with its baseline and its name.
+EXPERIMENT = re.compile(r"refs/exps/([0-9a-f]{2})/([0-9a-f]{38})/(.+)")
 # Variables that do not change what is answered; all others of Git's are left out: in a hook they
 # name another folder or index, and traces go where complaints are looked for.
 KEPT_VARIABLES = ("GIT_CONFIG", "GIT_EXEC_PATH", "GIT_CEILING_", "GIT_DISCOVERY_")
@@ -32,16 +35,32 @@ class Answer:
     complaint: str = ""
 
 
+@dataclass(frozen=True)
+class Experiment:
+    """A DVC experiment: a commit of its own, beside the one that it was run from."""
+
+    name: str
+    commit: str
+    baseline: str
+
+
 class Git:
     """The repository that a project lies in, if there is one."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def ask(self, *arguments: str) -> Answer:
-        """Return what a command of Git prints."""
+    def ask(self, *arguments: str, literal: bool = True) -> Answer:
+        """Return what a command of Git prints.
+
+        Args:
+            arguments: the command and its own.
+            literal: whether paths are paths, and no patterns; not every command knows the option.
+        """
         settings = {**SETTINGS, "core.fileMode": str(_has_file_modes(self.root)).lower()}
-        command = ["git", "--no-pager", "--no-optional-locks", "--literal-pathspecs"]
+        command = ["git", "--no-pager", "--no-optional-locks"]
+        if literal:
+            command.append("--literal-pathspecs")
         for key, value in settings.items():
             command += ["-c", f"{key}={value}"]
         try:
@@ -75,7 +94,7 @@ class Git:
         Args:
             paths: files and folders to look at. All are relative to the project.
         """
-        prefix = self._prefix()
+        prefix = self.prefix()
         paths = [path for path in paths if _is_in_repository(prefix, path)]
         options = ["--porcelain=v1", "-z", "--untracked-files=all"]
         options += ["--ignore-submodules=none", "--no-renames"]
@@ -99,9 +118,14 @@ class Git:
                 changed.append(path)
         return changed
 
-    def _prefix(self) -> str:
+    def prefix(self) -> str:
         """Return the path of the project in the repository, with a slash at the end, or ""."""
         return (self.ask("rev-parse", "--show-prefix").text or "").rstrip("\n")
+
+    def top(self) -> str | None:
+        """Return the folder of the repository; None where there is none."""
+        text = self.ask("rev-parse", "--show-toplevel").text
+        return None if text is None else text.rstrip("\n")
 
     def remote(self) -> str | None:
         """Return the address that the repository was cloned from, secrets and all.
@@ -117,6 +141,33 @@ class Git:
         if len(addresses) == 1:
             return next(iter(addresses.values()))
         return addresses.get("remote.origin.url")
+
+    def is_ignored(self, path: str) -> bool:
+        """Return whether .gitignore hides a path, were it not tracked; False without Git."""
+        command = ["check-ignore", "--quiet", "--no-index", "--", path]
+        return self.ask(*command, literal=False).text is not None
+
+    def tracked(self, paths: list[str]) -> list[str]:
+        """Return those of the files, and of the files in the folders, that Git tracks."""
+        text = self.ask("ls-files", "-z", "--", *paths).text or ""
+        return [path for path in text.split("\0") if path]
+
+    def experiments(self) -> list["Experiment"]:
+        """Return the DVC experiments that are there, in the order in which they were made."""
+        options = ["--sort=creatordate", "--format=%(refname) %(objectname)"]
+        text = self.ask("for-each-ref", *options, "refs/exps").text or ""
+        found = []
+        for line in text.splitlines():
+            reference, commit = line.split(" ")
+            parts = EXPERIMENT.fullmatch(reference)
+            if parts:  # and not the queue's own
+                found.append(Experiment(parts[3], commit, baseline=parts[1] + parts[2]))
+        return found
+
+    def commits(self) -> list[str]:
+        """Return all commits of branches and tags, and those before HEAD, the oldest first."""
+        options = ["--topo-order", "--reverse", "--branches", "--tags", "HEAD"]
+        return (self.ask("rev-list", *options, "--").text or "").split()
 
     def file_at(self, commit: str, path: str) -> str | None:
         """Return what a file holds in a commit; None if it is not there."""

@@ -26,7 +26,6 @@ import colorsys
 import errno
 import itertools
 import re
-import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -46,6 +45,7 @@ from bridge.database import artifacts_there, champion_tags, model_there, prepare
 from bridge.description import describe, run_name
 from bridge.errors import UserError
 from bridge.files import digest
+from bridge.init import bridge_command
 from bridge.lineage import Lineage
 from bridge.locks import happened, publish_lock
 from bridge.names import valid_name
@@ -144,6 +144,9 @@ def publish(results: list[Result], lineage: Lineage, store: Store) -> dict[str, 
             return _publish_all(results, lineage, store)
     except STORE_ERRORS as error:
         raise UserError(_explain(error, lineage.root, store)) from None
+    finally:
+        with suppress(OSError):  # MLflow before 3.6 makes it, and leaves it empty
+            (folder / "mlruns").rmdir()
 
 
 def _publish_all(results: list[Result], lineage: Lineage, store: Store) -> dict[str, PublishedRun]:
@@ -321,7 +324,7 @@ def _find_or_create_experiment(client: MlflowClient, store: Store) -> Experiment
         advice = "restore it, or set MLFLOW_EXPERIMENT_NAME"
         raise UserError(f"the experiment {found.name} was deleted in MLflow: {advice}")
     moved_from = found.tags.get(FOLDER, str(store.folder))
-    if moved_from != str(store.folder) and not store.is_remote:
+    if Path(moved_from).parent != store.folder.parent and not store.is_remote:
         reason = "and the bridge does not know the tables of this version of MLflow"
         advice = f"move it back, or move {store.file} away, and all is published again"
         raise UserError(f"the store was moved here from {moved_from}, {reason}: {advice}")
@@ -339,9 +342,7 @@ def _location(store: Store) -> dict[str, Any]:
 def _explain(error: Exception, root: Path, store: Store) -> str:
     """Return what went wrong, where, and how to publish when that is mended."""
     reason = " ".join(store.redact(_reason(error, store)).split())[:REASON_CHARACTERS]
-    bridge = Path(__file__).resolve().parent
-    command = bridge.relative_to(root) if bridge.is_relative_to(root) else bridge
-    advice = f"when that is mended, python {shlex.quote(str(command))} publishes it"
+    advice = f"when that is mended, {bridge_command(root)} publishes it"
     return (
         f"cannot publish to {store.redacted_uri}: {reason}\n"
         f"Nothing that was computed is lost; {advice}."

@@ -20,7 +20,8 @@ from bridge.errors import UserError
 from bridge.files import flatten, md5, read
 from bridge.names import Key
 
-RECEIPT = "mlruns/receipt.json"  # the output of our own stage
+RECEIPT = "mlflow-bridge/receipt.json"  # the output of our own stage
+RECEIPTS = (RECEIPT, "mlruns/receipt.json")  # and what it was before
 SHOWN_CHARACTERS = 60  # of a command in a message
 SHOWN_PATHS = 5  # of several in a message
 
@@ -50,6 +51,7 @@ class Pipeline:
         curves: the tables that are plotted.
         params: the files of parameters that dvc.yaml names beside the stages.
         beside: all files that dvc.yaml names beside the stages.
+        receipt: path of the output of our own stage.
         upstream: names of the stages that our own comes after, directly or not; of all stages
             where our own is not in dvc.yaml.
     """
@@ -64,10 +66,13 @@ class Pipeline:
         self.params: list[str] = index.params
         self.beside: list[str] = index.beside
         self.declared: dict[str, StageDeclaration] = {}
+        self.receipt = RECEIPT
         self._own: tuple[str, StageDeclaration] | None = None
         before_ours: list[str] | None = None
         for name, stage in index.stages.items():
-            if RECEIPT in stage.outs:
+            receipts = [out for out in stage.outs if out in RECEIPTS]
+            if receipts:
+                self.receipt = receipts[0]
                 self._own = name, stage
                 before_ours = stage.after
             else:
@@ -218,7 +223,7 @@ class Pipeline:
     def _is_after_ours(self, group: str) -> bool:
         """Return whether a stage, or one of a list, reads what only our own stage writes."""
         names = [name for name in self.declared if name.partition("@")[0] == group]
-        return any(RECEIPT in self.declared[name].deps for name in names)
+        return any(self.receipt in self.declared[name].deps for name in names)
 
     def left_out(self) -> list[str]:
         """Return what dvc.yaml names beside the stages, and that no stage reads or writes.

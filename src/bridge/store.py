@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from bridge.errors import UserError
 from bridge.files import main_checkout
+from bridge.versions import decodes_addresses
 
 # Tags of a run.
 RESULT = "bridge.result"  # digest of the result that it shows
@@ -18,6 +19,8 @@ MODEL = "bridge.model"  # ID of its logged model
 DATA = "bridge.data"  # digest of the data that its champion is the best on
 METRIC = "bridge.metric"  # by which the champion is the best
 EXPERIMENTS = "dvc.experiments"  # names of every DVC experiment that had this result
+# Not mlruns: MLflow takes everything in a folder of that name for experiments of a file store.
+FOLDER_NAME = "mlflow-bridge"
 # Tag of an MLflow experiment: the folder that its artifacts lie in.
 FOLDER = "bridge.artifacts"
 
@@ -49,7 +52,7 @@ class Store:
     experiment: str  # name of the MLflow experiment; "" where only its ID is said
     experiment_id: str | None  # where MLFLOW_EXPERIMENT_ID says it
     file: Path | None  # of an SQLite database
-    folder: Path  # beside the file: holds the locks, and the artifacts unless a server keeps them
+    folder: Path  # the bridge's own, beside the file: locks, and artifacts unless a server has them
 
     @property
     def is_remote(self) -> bool:
@@ -134,7 +137,7 @@ def configured_store(root: Path, experiment: str) -> Store:
         uri = _database_uri(uri, file)
     experiment_id = os.environ.get("MLFLOW_EXPERIMENT_ID") or None
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or ("" if experiment_id else experiment)
-    folder = (file.parent if file else main) / "mlruns"
+    folder = (file.parent if file else main) / FOLDER_NAME
     return Store(uri, name, experiment_id, file, folder)
 
 
@@ -154,12 +157,14 @@ def _check_address(uri: str) -> None:
 def _database_file(uri: str, main: Path) -> Path | None:
     """Return the file of an SQLite database; None for another kind of store.
 
-    The path in an address is percent-encoded, as SQLAlchemy reads it.
+    The path in an address may be percent-encoded, where SQLAlchemy decodes it.
     """
     found = SQLITE_URI.fullmatch(uri)
     if not found:
         return None
-    path = unquote(found[2])
+    path = found[2]
+    if "%" in path and decodes_addresses():
+        path = unquote(path)
     given = f"MLFLOW_TRACKING_URI is {redact_address(uri)}"
     if path.lstrip("/") in ("", ":memory:") or path.startswith("file:"):
         raise UserError(f"{given}, but must name a file that stays: sqlite:///mlflow.db")
@@ -172,13 +177,16 @@ def _database_file(uri: str, main: Path) -> Path | None:
 def _database_uri(uri: str, file: Path) -> str:
     """Return the address of a database as it is to be opened in the folder of its file.
 
-    SQLAlchemy wants "%" and "?" to be percent-encoded. MLflow takes what is encoded for a path, and
-    makes that folder: so a path that needs it is said from the file's own folder.
+    SQLAlchemy wants "%" and "?" to be percent-encoded, and before 2.1 takes them as they are, but
+    no "?". MLflow takes what is encoded for a path, and makes that folder: so a path that needs it
+    is said from the file's own folder.
     """
     kind, _, query = SQLITE_URI.fullmatch(uri).groups(default="")  # type: ignore[union-attr]
     path = str(file)
     if re.search("[%?]", path):
-        path = file.name.replace("%", "%25").replace("?", "%3F")
+        path = file.name
+    if re.search("[%?]", path) and decodes_addresses():
+        path = path.replace("%", "%25").replace("?", "%3F")
     return f"{kind}:///{path}{query}"
 
 
