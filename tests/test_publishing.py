@@ -244,11 +244,12 @@ def test_what_the_bridge_prints_and_how_little_it_imports(checkout):
     done = checkout.run("python", "src/bridge")
     assert done.stderr == ""
     server = "http://127.0.0.1:5000/#/experiments/1/runs"
-    linear, mlp, charts = done.stdout.splitlines()
+    linear, mlp, charts, command = done.stdout.splitlines()
     page = r"\?workflowType=machine_learning"
     assert re.fullmatch(rf"linear +published +{server}/[0-9a-f]{{32}}{page}", linear)
     assert re.fullmatch(rf"mlp +published +{server}/[0-9a-f]{{32}}{page}", mlp)
     assert charts.endswith(f" {server}?workflowType=machine_learning&compareRunsMode=CHART")
+    assert command.endswith(" mlflow ui --backend-store-uri sqlite:///mlflow.db")
     look = "import runpy, sys; runpy.run_path('src/bridge', run_name='__main__')"
     again = checkout.run(
         "python", "-c", look + "; sys.exit({'mlflow', 'numpy', 'dvc'} & {*sys.modules} or None)"
