@@ -463,6 +463,26 @@ def test_a_fork_ends_with_whoever_asked_for_it(forking, part):
         assert connection.recv(16) == b""
 
 
+def test_a_fork_that_ends_at_once_has_its_exit_code(tmp_path, monkeypatch):
+    send_fds = socket.send_fds
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "s"))
+        server.listen()
+
+        def send_slowly(connection, buffers, fds):
+            sent = send_fds(connection, buffers, fds)
+            fork, _ = server.accept()
+            fork.recv(2**20)
+            fork.sendall(b"3")
+            fork.close()
+            return sent
+
+        monkeypatch.setattr(socket, "send_fds", send_slowly)
+        with open(os.devnull, "w") as output:
+            code = warm.call(str(tmp_path / "s"), ["script"], tmp_path, {}, [output, output])
+    assert code == 3
+
+
 def test_a_warm_process_ends_with_whoever_started_it(forking):
     forking.process.stdin.close()  # what the kernel does when that process is killed
     assert forking.process.wait(timeout=20) == -signal.SIGKILL

@@ -135,7 +135,8 @@ def call(
         try:
             connection.connect(address)
             sent = socket.send_fds(connection, [request], [file.fileno() for file in files])
-            connection.sendall(request[sent:])
+            if sent < len(request):  # to send nothing fails where the fork has ended already
+                connection.sendall(request[sent:])
             reply = connection.recv(16)
         except (ConnectionError, FileNotFoundError):
             return KILLED
