@@ -23,6 +23,7 @@ from pipeline import paths
 from pipeline.errors import UserError
 from pipeline.files import read_curve, read_points, read_snapshots, write_csv, write_json
 from pipeline.params import load_params
+from spirals.data import make_spirals
 from spirals.models import MODELS, score_gradient, softmax
 from train import train_model
 
@@ -980,3 +981,11 @@ def test_a_phone_shows_both_models_or_one(opened):
     click(opened, ".switch [data-show=mlp]")
     linear, network = opened.script(widths)
     assert linear == 0 and network > 330
+
+
+@pytest.mark.case_study
+def test_points_that_the_page_cannot_make_are_noticed():
+    data = PARAMS.generate
+    X, y = make_spirals(data.points_per_class, data.classes, data.noise, data.seed, data.skip_draws)
+    assert explorer.other_data(X, y, PARAMS) is None
+    assert "is not the spirals" in explorer.other_data(X + 0.001, y, PARAMS)

@@ -24,6 +24,7 @@ from pictures.palette import LARGEST, MARKERS, PALE, PALETTE, SMALLEST, TINT, th
 from pipeline import files, paths
 from pipeline.params import Params
 from portable.arithmetic import FloatArray, IntArray
+from spirals.data import make_spirals
 from spirals.models import MODELS, score_gradient
 from spirals.training import SNAPSHOT_PERMILLES, Snapshot
 
@@ -59,6 +60,7 @@ MOST_CURVE = 600  # points of a curve
 MOST_LINES = 100  # of hidden units
 ENGINE_SNAPSHOTS = 15  # of a model, where the page can compute the others
 MOST_TEST = 5000  # points that are put into a page without an engine
+MOST_COMPARED = 50_000  # points of the training set, as many as the engine takes
 MARKUP = 32_000  # characters: more than the HTML without the parts that are counted
 SOURCE = "../src/spirals/models.py"  # from the page's folder
 
@@ -97,9 +99,9 @@ def explorer(root: Path, params: Params, room: int) -> str:
         params: those that the results were made with.
         room: characters that it may have at most.
     """
-    reason = engine.known_to_agree(params)
-    engine_script = "" if reason else engine.script()
     X, y = files.read_points(root / paths.DATA)
+    reason = engine.known_to_agree(params) or other_data(X, y, params)
+    engine_script = "" if reason else engine.script()
     given = given_to_all(root, X, y, params, with_test=bool(reason))
     room -= len(json.dumps(given)) + len(STYLE) + len(SCRIPT) + len(engine_script) + MARKUP
     models = models_that_fit(root, max(0, room), 10_000 if reason else ENGINE_SNAPSHOTS)
@@ -121,6 +123,22 @@ def explorer(root: Path, params: Params, room: int) -> str:
         data=as_json(data),
         script=WRAPPED.replace("{}", engine_script + "\n" + SCRIPT, 1),
     )
+
+
+def other_data(X: FloatArray, y: IntArray, params: Params) -> str | None:
+    """Return why the page cannot make the training set itself, if it cannot.
+
+    A larger one than its engine takes is not looked at: the page refuses it anyway.
+    """
+    if len(y) > MOST_COMPARED:
+        return None
+    data = params.generate
+    made_X, made_y = make_spirals(
+        data.points_per_class, data.classes, data.noise, data.seed, data.skip_draws
+    )
+    if np.array_equal(X, made_X) and np.array_equal(y, made_y):
+        return None
+    return "the training set is not the spirals of these parameters"
 
 
 def as_json(value: Any) -> str:
