@@ -21,7 +21,7 @@ results:  ## Show the results, and what to type next
 test: .venv/installed  ## Run all tests
 	@pytest -n auto --maxprocesses 8 --dist loadgroup
 
-test-fast: .venv/installed  ## Run the tests that need no pipeline (about 15 seconds)
+test-fast: .venv/installed  ## Run the tests that need no pipeline (about half a minute)
 	@pytest -n auto --maxprocesses 8 -m "not slow"
 
 reproduce: .venv/installed  ## Run the pipeline from nothing, and compare it with dvc.lock
