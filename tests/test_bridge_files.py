@@ -1,6 +1,5 @@
 """What the bridge reads and writes by itself: tables, pictures, names, and its own folder."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bridge.errors import UserError
-from bridge.files import atomic_write, flatten, is_picture, main_checkout, read, read_table
+from bridge.files import flatten, is_picture, main_checkout, read, read_table
 from bridge.names import display_names, name_parts, valid_name
 from bridge.results import load_results, points_of
 from bridge.settings import Settings
@@ -186,34 +185,6 @@ def test_an_experiment_in_another_folder_belongs_to_the_main_checkout():
     folder = Path("/home/me/project/.dvc/tmp/exps/standalone/tmpabc")
     assert main_checkout(folder) == Path("/home/me/project")
     assert main_checkout(Path("/home/me/project")) == Path("/home/me/project")
-
-
-def test_a_file_is_written_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "folder/file"
-    with pytest.raises(TypeError), atomic_write(path) as temporary:
-        temporary.write_text("half" + None)
-    assert list(path.parent.iterdir()) == []
-    with atomic_write(path) as temporary:
-        temporary.write_text("whole")
-    assert path.read_text() == "whole"
-
-
-def test_what_a_killed_process_was_writing_is_removed(tmp_path):
-    process = subprocess.Popen(["true"])
-    process.wait()
-    left, other = tmp_path / f".file.{process.pid}", tmp_path / f".file.{os.getppid()}"
-    left.touch()
-    other.touch()  # its process is there
-    with atomic_write(tmp_path / "file") as temporary:
-        temporary.touch()
-    assert not left.exists()
-    assert other.exists()
-
-
-def test_a_full_disk_is_told_with_the_file_and_not_the_temporary_one(tmp_path):
-    with pytest.raises(OSError, match="No space") as error, atomic_write(tmp_path / "file"):
-        raise OSError(28, "No space left on device", "/tmp/other")
-    assert error.value.filename == str(tmp_path / "file")
 
 
 # Modules of the standard library and of packages that the bridge needs, as a user may call a file.

@@ -12,8 +12,9 @@ import pytest
 from conftest import CLASSES, run_to_metrics
 from PIL import Image
 
+from bridge.atomic import atomic_write
 from evaluate import evaluate
-from pipeline import files, paths
+from pipeline import paths
 from pipeline.errors import UserError, exit_on_user_error
 from pipeline.files import (
     model_content,
@@ -378,7 +379,7 @@ def test_an_error_of_the_system_without_a_reason_keeps_its_traceback():
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_a_write_that_fails_leaves_the_old_file_and_names_it(tmp_path):
     def write_to_a_full_disk():
-        with files.atomic_write(tmp_path / "a.csv") as temporary:
+        with atomic_write(tmp_path / "a.csv") as temporary:
             temporary.symlink_to("/dev/full")
             temporary.write_text("new")
 
@@ -406,7 +407,7 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
 
 def test_an_interrupt_while_writing_leaves_nothing(tmp_path):
     def write_half():
-        with files.atomic_write(tmp_path / "a.csv") as temporary:
+        with atomic_write(tmp_path / "a.csv") as temporary:
             temporary.write_text("half")
             raise KeyboardInterrupt
 

@@ -14,8 +14,8 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote, unquote, urlparse
 
+from bridge.atomic import atomic_write
 from bridge.errors import UserError
-from bridge.files import atomic_write
 from bridge.locks import file_lock
 from bridge.results import Result
 from bridge.store import (

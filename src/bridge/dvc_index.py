@@ -15,8 +15,9 @@ from typing import Any
 
 import msgspec
 
+from bridge.atomic import atomic_write
 from bridge.errors import UserError
-from bridge.files import IMAGES, atomic_write, digest, flatten, main_checkout, md5, read
+from bridge.files import IMAGES, digest, flatten, main_checkout, md5, read
 from bridge.versions import check_versions
 
 MADE_FOR = "3.67.1"

@@ -1,14 +1,13 @@
-"""Find the project's folders, hash files as DVC does, and read and write them whole."""
+"""Find the project's folders, hash files as DVC does, and read them."""
 
 import ast
 import csv
 import hashlib
 import io
 import json
-import os
 import tomllib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -207,33 +206,3 @@ def flatten(content: Any, prefix: str = "", separator: str = ".") -> dict[str, A
         name = f"{prefix}{separator}{key}" if prefix else str(key)
         values |= flatten(value, name, separator)
     return values
-
-
-@contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`, which takes its place when the block ends well.
-
-    So `path` is never half-written. What a killed process left behind is removed.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        error.filename = str(path)
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _remove_leftovers(path: Path) -> None:
-    """Remove the temporary files of processes that are no more."""
-    for leftover in path.parent.glob(f".{path.name}.*"):
-        with suppress(ValueError, PermissionError):  # no process id, or another user's process
-            process_id = int(leftover.suffix[1:])
-            try:
-                os.kill(process_id, 0)
-            except ProcessLookupError:
-                leftover.unlink(missing_ok=True)

@@ -13,8 +13,9 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from bridge.atomic import atomic_write
 from bridge.errors import UserError
-from bridge.files import atomic_write, main_checkout
+from bridge.files import main_checkout
 from bridge.git import Git
 from bridge.settings import FILE
 from bridge.stages import RECEIPTS, Pipeline

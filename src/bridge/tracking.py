@@ -6,9 +6,9 @@ import shlex
 import sys
 from pathlib import Path
 
+from bridge.atomic import atomic_write
 from bridge.checks import check_result
 from bridge.database import complete_runs, relocate_artifacts
-from bridge.files import atomic_write
 from bridge.results import Result, load_results
 from bridge.settings import Settings
 from bridge.stages import Pipeline

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from bridge.atomic import atomic_write
 from pictures.figures import (
     MODEL_COLORS,
     STYLE,
@@ -30,7 +31,6 @@ from pictures.figures import (
     shade_regions,
 )
 from pictures.palette import limit
-from pipeline.files import atomic_write
 from pipeline.runtime import avoid_copies_of_short_rows
 from portable.arithmetic import FloatArray, IntArray
 from spirals.models import MODELS

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure as Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator
 from PIL import Image
 
+from bridge.atomic import atomic_write
 from pictures.palette import (
     LARGEST,
     MARKERS,
@@ -31,7 +32,7 @@ from pictures.palette import (
     thinning,
 )
 from pictures.palette import PALETTE as PALETTE
-from pipeline.files import atomic_write, file_errors
+from pipeline.files import file_errors
 from portable.arithmetic import FloatArray, IntArray, exp, log
 from spirals.data import NAME
 from spirals.models import MODELS, Classifier, softmax

@@ -6,14 +6,14 @@ writes: with the file, what is wrong with it, and what to do.
 
 import json
 import math
-import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bridge.atomic import atomic_write
 from pipeline import paths
 from pipeline.errors import UserError
 from portable.arithmetic import FloatArray, IntArray
@@ -23,37 +23,6 @@ from spirals.training import Snapshot
 RUN_MAKE = "Run make, which writes it again"
 RESTORE = "Restore it with git checkout"
 DELETE_LOCK = "Delete it and run dvc repro"
-
-
-@contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`, which takes its place when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        error.filename = str(path)  # a full disk comes without a name, the rest with the temporary
-        raise
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
-
-
-def _remove_leftovers(path: Path) -> None:
-    """Remove the temporary files that killed processes left beside a path."""
-    for leftover in path.parent.glob(f".{path.stem}.*{path.suffix}"):
-        pid = leftover.name.removesuffix(path.suffix).rpartition(".")[2]
-        if not pid.isdecimal():
-            continue
-        try:
-            os.kill(int(pid), 0)
-        except ProcessLookupError:
-            leftover.unlink(missing_ok=True)
-        except (PermissionError, OverflowError):  # it runs, as somebody else; it is no process
-            continue
 
 
 def write_text(path: Path, text: str) -> None:
