@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import secrets
 import shutil
+import signal
 
 import pytest
 from made import at_server, make_lineage, make_result, store_in, with_other_pictures
@@ -14,7 +15,6 @@ from processes import at_moments, call, count_moments, end, is_killed_at, kill_m
 from proxy import proxied
 from shown import runs_in
 
-from bridge.database import relocate_artifacts
 from bridge.publish import publish
 
 pytestmark = pytest.mark.slow
@@ -96,19 +96,21 @@ def test_pictures_half_replaced_are_not_taken_for_the_old_ones(
     result, lineage, empty_store, tmp_path
 ):
     other = with_other_pictures(result, tmp_path / "other")
-
-    def publish_other(folder):
-        relocate_artifacts(store_in(folder))  # it may be a copy
-        publish([other], lineage, store_in(folder))
-
     folder = empty_store(tmp_path / "store")
     expected = clean_publication(result, lineage, folder)
     before = kept_pictures(folder)
-    moments = count_moments(shutil.copytree(folder, tmp_path / "count"), publish_other)
-    after = kept_pictures(tmp_path / "count")
 
-    assert is_killed_at(moments // 2, folder, publish_other)
-    assert kept_pictures(folder) not in (before, after)
+    def kill(_):
+        pictures = kept_pictures(folder)
+        if len(pictures) < len(before) and pictures.keys() - before.keys():
+            kill_myself()
+
+    def killed():
+        at_moments(folder, kill)
+        publish([other], lineage, store_in(folder))
+
+    assert call(killed) == signal.SIGKILL
+    assert kept_pictures(folder) != before
     assert call(publish, [result], lineage, store_in(folder)) == 0
     assert kept_pictures(folder) == before
     assert runs_in(store_in(folder).uri) == expected
