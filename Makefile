@@ -6,7 +6,7 @@ PYTHON ?= python3
 unexport BASH_ENV $(filter PYTHON%,$(.VARIABLES))
 export SHELL := /bin/sh
 
-.PHONY: all results test test-fast reproduce lint format ui compare lock bench clean help
+.PHONY: all results test test-fast test-more reproduce lint format ui compare lock bench clean help
 .DEFAULT_GOAL := all
 
 all: .venv/installed  ## Build .venv, run the pipeline, show the results
@@ -18,11 +18,14 @@ all: .venv/installed  ## Build .venv, run the pipeline, show the results
 results:  ## Show the results, and what to type next
 	@python tools/results.py
 
-test: .venv/installed  ## Run all tests
+test: .venv/installed  ## Run the tests (five minutes)
 	@pytest -n auto --maxprocesses 8 --dist loadgroup
 
 test-fast: .venv/installed  ## Run the tests that need no pipeline (about half a minute)
-	@pytest -n auto --maxprocesses 8 -m "not slow"
+	@pytest -n auto --maxprocesses 8 --dist loadgroup -m "not slow"
+
+test-more: .venv/installed  ## Run what `make test` leaves out (five minutes)
+	@pytest -n auto --maxprocesses 8 --dist loadgroup -m exhaustive
 
 reproduce: .venv/installed  ## Run the pipeline from nothing, and compare it with dvc.lock
 	@python tools/reproduce.py

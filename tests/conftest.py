@@ -105,8 +105,9 @@ LONG = [
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     for item in items:
-        if "server" in item.fixturenames:
-            item.add_marker(pytest.mark.xdist_group("server"))  # it starts for several seconds
+        for name in ("server", "drawn"):  # they take a while: one worker makes them
+            if name in item.fixturenames:
+                item.add_marker(pytest.mark.xdist_group(name))
     place = {f"test_{name}": number for number, name in enumerate(LONG)}
     items.sort(
         key=lambda item: (
@@ -379,6 +380,7 @@ def end_what_is_left(folder):
                 process.kill()
 
 
-def pytest_xdist_auto_num_workers():
-    """One more than there are processors: many tests wait for something."""
-    return os.cpu_count() + 1
+def pytest_xdist_auto_num_workers(config):
+    """One more than there are processors: many slow tests wait for something."""
+    is_fast = config.option.markexpr == "not slow"
+    return os.cpu_count() + (not is_fast)

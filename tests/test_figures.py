@@ -54,6 +54,7 @@ def kept(monkeypatch):
     return figures_drawn
 
 
+@pytest.mark.slow
 def test_every_figure_is_there_in_its_size(drawn):
     wanted = {paths.FIGURES / name: inches for name, inches in OF_ALL.items()}
     wanted |= {
@@ -75,6 +76,7 @@ def test_every_figure_is_there_in_its_size(drawn):
             assert (edge == 255).all(), "white all around: for a dark page"
 
 
+@pytest.mark.slow
 def test_the_slider_has_one_scale_for_all_models(drawn):
     percents = [f"{permille // 10:03}" for permille in SNAPSHOT_PERMILLES if permille % 10 == 0]
     assert percents[0] == "000" and percents[-1] == "100"
@@ -85,6 +87,7 @@ def test_the_slider_has_one_scale_for_all_models(drawn):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.case_study
 @pytest.mark.parametrize("name", MODELS)
 def test_a_frame_has_the_tint_of_the_class_that_the_model_predicts_there(drawn, name):
@@ -152,6 +155,7 @@ def test_a_line_only_between_regions():
     assert dark.size and abs(dark.mean() + 0.5 - animation.SIDE / 2) < 1 and dark.size <= 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_the_animation(drawn, name):
     snapshots = read_json(drawn / paths.snapshots(name))
@@ -244,6 +248,7 @@ def test_a_boundary_marks_what_is_wrong(kept):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.case_study
 @pytest.mark.parametrize("name", MODELS)
 def test_a_boundary_says_the_accuracy(drawn, kept, name, monkeypatch):
@@ -266,6 +271,7 @@ def test_many_points_are_thinned_and_say_so(kept):
     assert sum(len(points.get_offsets()) for points in ax.collections) == 2 * -(-10_000 // 7)
 
 
+@pytest.mark.slow
 def test_losses_are_the_curve_and_its_start_again(drawn, kept):
     curve = read_curve(drawn / paths.curve("linear"))
     falls = np.maximum(0.25, 1 - np.arange(601) / 50)  # and leaves room for its start
@@ -296,6 +302,7 @@ def test_confusions_count_actual_by_row(kept):
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted class", "actual class")
 
 
+@pytest.mark.slow
 def test_confusions_are_counted_from_the_file(drawn):
     classes = range(CLASSES)
     for name in MODELS:
@@ -304,6 +311,7 @@ def test_confusions_are_counted_from_the_file(drawn):
         assert counted.tolist() == [[rows.count(f"{a},{p}") for p in classes] for a in classes]
 
 
+@pytest.mark.slow
 def test_a_figure_that_is_added_to_the_list_stands_in_both_reports(drawn, tmp_path, monkeypatch):
     def draw(path, results, dpi):
         size = len(results.X), len(results.curves)
@@ -321,6 +329,7 @@ def test_a_figure_that_is_added_to_the_list_stands_in_both_reports(drawn, tmp_pa
     assert 'alt="What was added"' in page and "Words below it." in page
 
 
+@pytest.mark.slow
 def test_a_boundary_alone_is_its_panel_of_all(drawn):
     together = np.asarray(Image.open(drawn / paths.FIGURES / "boundaries.png"))
     alone = [np.asarray(Image.open(drawn / paths.picture(name, "boundary"))) for name in MODELS]
@@ -329,6 +338,7 @@ def test_a_boundary_alone_is_its_panel_of_all(drawn):
     )
 
 
+@pytest.mark.slow
 def test_a_grid_is_the_same_in_any_number_of_steps(drawn, monkeypatch):
     model = read_model(drawn / paths.weights("mlp"), "mlp")
     grid = figures.grid_probabilities(model, 1.1, 12)
@@ -421,6 +431,7 @@ def test_every_class_has_a_look_of_its_own(classes):
     assert len(looks) == classes and colors.min() >= 0 and colors.max() <= 1
 
 
+@pytest.mark.slow
 def test_many_classes_and_a_short_training_can_be_drawn(tmp_path, monkeypatch):
     """One iteration, 10 classes: all moments are two, and no picture fails."""
     X, y = np.random.RandomState(0).uniform(-1, 1, (20, 2)), np.arange(20) % 10

@@ -111,6 +111,7 @@ def changed(*packages):
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_importing_the_subject_changes_nothing():
     pytest.importorskip("numba")
     assert changed("portable", "spirals", "pipeline") == []

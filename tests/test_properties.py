@@ -321,6 +321,7 @@ def check_loading(changes):
     assert msgspec.convert(msgspec.to_builtins(params), Params) == params
 
 
+@pytest.mark.slow
 @profile(6)
 @given(sections())
 def test_a_valid_file_trains(content):
@@ -328,6 +329,7 @@ def test_a_valid_file_trains(content):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @profile(300)
 @given(sections())
 def test_many_valid_files_train(content):
@@ -341,6 +343,7 @@ def test_a_mutated_file_is_accepted_or_refused(changes):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @profile(4_000)
 @given(mutations)
 def test_many_mutated_files_are_accepted_or_refused(changes):

@@ -168,7 +168,7 @@ def models_of(checkout):
 
 
 def test_queued_and_temporary_experiments_publish_to_the_store_of_the_main_checkout(checkout):
-    widths = [3, 4, 5, 6, 7]
+    widths = [3, 4, 5]
     # DVC fails now and then if workers put one stage into its cache at once.
     checkout.run("dvc", "repro", "evaluate@linear", "plot@linear")
     checkout.run(
@@ -179,12 +179,12 @@ def test_queued_and_temporary_experiments_publish_to_the_store_of_the_main_check
         "--set-param",
         f"train_mlp.hidden_units={','.join(map(str, widths))}",
     )
-    checkout.run("dvc", "exp", "run", "--run-all", "--jobs", "4")
+    checkout.run("dvc", "exp", "run", "--run-all", "--jobs", "3")
     checkout.run(
         "dvc", "exp", "run", "--temp", "--name", "apart", "--set-param", "train_mlp.hidden_units=12"
     )
     names = experiments(checkout)
-    assert len(names) == 6 and all(names.values())
+    assert len(names) == 4 and all(names.values())
     used = [
         data["params"]["params.yaml"]["data"]["train_mlp"]["hidden_units"]
         for data in names.values()
@@ -194,8 +194,8 @@ def test_queued_and_temporary_experiments_publish_to_the_store_of_the_main_check
         data["metrics"]["reports/models/mlp/metrics.json"]["data"]["mlp"] for data in names.values()
     ]
     losses = {measured["train_loss"] for measured in metrics}
-    assert len(losses) == 6
-    assert {model: len(runs) for model, runs in ids(checkout).items()} == {"linear": 1, "mlp": 6}
+    assert len(losses) == 4
+    assert {model: len(runs) for model, runs in ids(checkout).items()} == {"linear": 1, "mlp": 4}
     for name in names:
         assert found_by_name(store(checkout), name) == {"linear", "mlp"}
     assert not any(".dvc/tmp" in line for line in dump(checkout.root / "mlflow.db"))

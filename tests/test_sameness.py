@@ -34,7 +34,7 @@ KERNELS = {
     ],
     "aarch64": ["ARMV8", "CORTEXA53", "NEOVERSEN1", "NEOVERSEV1", "NEOVERSEN2"],
 }
-SHORT = {**for_every_model(units=40, iterations=1000), "plot.grid": 60, "plot.dpi": 60}
+SHORT = {**for_every_model(units=40, iterations=300), "plot.grid": 60, "plot.dpi": 60}
 PRODUCT = "import numpy; x = numpy.ones((99, 99)); x @ x"
 SIMD = """
 from numpy._core import _multiarray_umath as core
@@ -85,6 +85,7 @@ def possible_settings():
     return settings
 
 
+@pytest.mark.exhaustive
 def test_kernels_threads_and_simd_change_nothing(tmp_path):
     changes = [f"{key}={value}" for key, value in SHORT.items()]
     written = []

@@ -235,6 +235,7 @@ def trials(run, rows, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_settings_change_nothing_that_the_stages_write(tmp_path):
     # Two rows at once: neither hides the other.
     written = trials(stages, zip_longest(LOOKS, OTHERS), tmp_path)
@@ -244,6 +245,7 @@ def test_settings_change_nothing_that_the_stages_write(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_same_settings_do_reach_the_libraries(tmp_path):
     """Where nothing is done about it; else the test above would prove nothing."""
     printed = trials(control, [(name,) for name in SETTINGS], tmp_path)

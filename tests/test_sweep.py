@@ -160,6 +160,7 @@ def experiments_that_fail(monkeypatch, error, failures):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "message",
     [
@@ -175,6 +176,7 @@ def test_what_another_worker_broke_runs_again_as_if_nothing_had_run(message, hub
     assert found == [False] * worker.TRIES and refs(checkout) == {"one": job.commit}
 
 
+@pytest.mark.slow
 def test_a_killed_experiment_runs_again_in_a_new_clone(hub, monkeypatch):
     checkout, job = hub
     found = experiments_that_fail(monkeypatch, worker.Killed("killed"), 2)
@@ -182,6 +184,7 @@ def test_a_killed_experiment_runs_again_in_a_new_clone(hub, monkeypatch):
     assert found == [False] * 3 and refs(checkout) == {"one": job.commit}
 
 
+@pytest.mark.slow
 def test_an_experiment_that_is_killed_every_time_has_failed(hub, monkeypatch):
     checkout, job = hub
     found = experiments_that_fail(monkeypatch, worker.Killed("killed by signal 9"), 100)
@@ -301,7 +304,7 @@ def test_kill_interrupt_and_divergence_cost_nothing_but_themselves(checkout):
         *SWEEP,
         "s",
         "-S",
-        "train_mlp.learning_rate=10000,0.1,0.2,0.3,0.4,0.5,0.6,0.7",
+        "train_mlp.learning_rate=10000,0.1,0.2,0.3,0.4,0.5",
         "-S",
         "train_mlp.l2=100",
     ]
@@ -321,7 +324,7 @@ def test_kill_interrupt_and_divergence_cost_nothing_but_themselves(checkout):
     assert process.returncode == 130, output
     assert "killed" not in output
     before = refs(checkout)
-    assert 2 <= len(before) < 7
+    assert 2 <= len(before) < 5
     assert not processes(str(checkout.root))
 
     again = checkout.run(*command, check=False)
@@ -330,10 +333,10 @@ def test_kill_interrupt_and_divergence_cost_nothing_but_themselves(checkout):
         "s-learning_rate=10000 failed: the training of mlp diverged" in again.stdout + again.stderr
     )
     after = refs(checkout)
-    assert sorted(after) == [f"s-learning_rate=0.{tenth}" for tenth in range(1, 8)]
+    assert sorted(after) == [f"s-learning_rate=0.{tenth}" for tenth in range(1, 6)]
     assert before.items() <= after.items(), "what was finished did not run again"
     table = (checkout.root / "reports/sweeps/s.csv").read_text().splitlines()
-    assert len(table) == 9
+    assert len(table) == 7
     assert "diverged" in table[1] and not any("diverged" in line for line in table[2:])
     shown = checkout.run("dvc", "exp", "list", "--name-only").stdout.split()
     assert sorted(shown) == sorted(after)
@@ -515,6 +518,7 @@ VALUES = ("train_mlp.hidden_units", "4,5,6,7")
 
 @needs_dask
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_cluster_that_has_too_little_in_common_is_refused(checkout, tmp_path):
     checkout.run("git", "init", "--quiet", "--bare", str(tmp_path / "hub.git"))
     server = f"http://127.0.0.1:{free_port()}"  # nothing listens there
@@ -583,6 +587,7 @@ class Cluster:
 
 @needs_dask
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_cluster_shares_servers_only(checkout, server, tmp_path):
     """Workers in folders of their own: they share Git, a DVC remote and an MLflow server."""
     from mlflow import MlflowClient
