@@ -682,6 +682,7 @@ def test_what_dvc_says_of_a_pipeline(ran):
         "used": {"conf/layout.yaml": {"home": "steps", "out": "out"}},
         "has_template_cmd": True,
         "has_template_outs": True,
+        "templates": {"out/clean": "${home}/../${out}/clean"},
     }
     report = asked["stages"]["report/dvc.yaml:sum-up"]
     assert (report["lock"], report["name"], report["wdir"]) == (

@@ -6,13 +6,14 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
 from ruamel.yaml import YAML
 
-from bridge import versions
+from bridge import dvc_index, versions
 from bridge.dvc_index import Index, StageDeclaration
 from bridge.errors import UserError
 from bridge.files import md5, project_root
@@ -184,6 +185,21 @@ def test_a_rule_that_git_has_otherwise_is_not_added(project):
 
 def test_the_stage_that_is_printed_is_the_one_that_init_adds(project):
     assert stage_text(pipeline_of(project), indent=4) + "\n" == ADDED
+
+
+def test_the_stage_names_a_file_of_parameters_once_and_as_the_first_stage_does(project):
+    first = replace(FIT, params=["a.yaml"], templates={"a.yaml": "${name}.yaml"})
+    text = stage_text(pipeline_of(project, fit=first, more=replace(FIT, params=["a.yaml"])))
+    assert text.count(".yaml") == text.count("- ${name}.yaml") == 1
+
+
+def test_an_answer_of_dvc_that_an_older_bridge_has_kept_is_not_used(project, monkeypatch):
+    answers = [Index([], {}, [name], []) for name in ("first", "second")]
+    monkeypatch.setattr(dvc_index, "ask_dvc", lambda root: answers.pop(0))
+    for metrics in (["first"], ["first"]):
+        assert dvc_index.load_index(project).metrics == metrics
+    monkeypatch.setattr(dvc_index, "ANSWER_FORMAT", 0)
+    assert dvc_index.load_index(project).metrics == ["second"]
 
 
 def check(root, capsys, settings=None):

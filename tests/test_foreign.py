@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 from conftest import ROOT, Checkout, once
 from mlflow import MlflowClient
+from ruamel.yaml import YAML
 
 pytestmark = pytest.mark.slow
 
@@ -265,11 +266,41 @@ def test_a_value_of_a_description_is_no_parameter(ran):
 
 def test_outputs_with_another_path_need_a_stage_of_ours_that_knows_them(ran):
     project = ran("templates")
+    project.replace("dvc.yaml", "- ${out.folder}/metrics.json\n", "- a/metrics.json\n")
     project.replace("conf.yaml", "folder: a", "folder: b")
     message = project.refused("python", "bridge")
     assert "stage track does not depend on b/metrics.json, which is written now" in message
     project.run("dvc", "repro", "fit")
     assert "b/metrics.json" in project.refused("python", "bridge")
+
+
+def test_the_stage_that_init_writes_follows_outputs_to_another_path(ran):
+    project = ran("templates")
+    setting = ["-S", "conf.yaml:out.folder=b"]
+    project.run("dvc", "exp", "run", "--temp", "--name", "moved", *setting)
+    project.run("dvc", "exp", "run", "--name", "both", *setting, "-S", "rate=2")
+    found = [(run.data.params["conf/out.folder"], run.data.metrics) for run in project.runs()]
+    assert found == [("b", {"score": 20}), ("b", {"score": 10}), ("a", {"score": 10})]
+
+
+def test_templates_are_followed_where_they_mean_the_same_in_a_stage_of_ours(ran):
+    project = ran("paths")
+    pipeline = YAML(typ="safe").load(project.root / "dvc.yaml")
+    assert pipeline["stages"]["track"]["deps"] == [
+        "${to}/${names[0]}.json",
+        "${place}/../${to}-beside/fit.json",
+        "${place}/fit.json",
+        "${to}-of-stage.json",
+        "own-x.json",  # `vars` of the stage
+        "more-y.json",  # the same, in a dict of a file
+        "of-a-list-p.json",
+        "of-a-matrix-1.json",
+        "below/own-z.json",  # `vars` of another dvc.yaml
+        "conf/${names[1]}.yaml",
+    ]
+    settings = ["to=out2", "names=[last,b]", "place=second"]
+    project.run("dvc", "exp", "run", *(part for text in settings for part in ("-S", text)))
+    assert len(project.runs()) == 2
 
 
 def test_a_new_item_of_a_list_is_not_left_out_without_a_word(ran):

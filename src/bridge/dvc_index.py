@@ -23,6 +23,7 @@ from bridge.versions import check_versions
 MADE_FOR = "3.67.1"
 KEPT_ANSWER = ".dvc/tmp/bridge.index"
 KEPT_LOCK = ".dvc/tmp/bridge.lock"
+ANSWER_FORMAT = 2  # a kept answer of an older bridge lacks something: DVC is asked again
 LONG_LOCK = 20_000  # bytes: a shorter one is parsed as fast as a kept one is found
 PIPELINE_FILE = "dvc.yaml"
 TEMPLATE = re.compile(r"\$\{(?!\s*(item|key)\b)")  # a value from elsewhere than a `foreach`
@@ -50,6 +51,7 @@ class StageDeclaration:
     used: Values = field(default_factory=dict)  # what its templates took, other than the item
     has_template_cmd: bool = False  # with more in it than the item of a `foreach`
     has_template_outs: bool = False  # so their paths change with parameters
+    templates: dict[str, str] = field(default_factory=dict)  # by path, where ours can follow it
 
     @property
     def pipeline(self) -> str:
@@ -113,7 +115,8 @@ def load_index(root: Path) -> Index:
 
 
 def _key_of(root: Path, index: Index) -> str:
-    return digest({file: md5(root / file) for file in [*index.watched, *index.places]})
+    files = {file: md5(root / file) for file in [*index.watched, *index.places]}
+    return digest([ANSWER_FORMAT, files])
 
 
 def read_kept(root: Path, path: str) -> Any:
@@ -219,6 +222,7 @@ def _declaration(
         used=templates.used,
         has_template_cmd=templates.has_template_cmd,
         has_template_outs=templates.has_template_outs,
+        templates=templates.paths,
     )
 
 
@@ -270,6 +274,7 @@ class _StageTemplates:
     used: Values = field(default_factory=dict)
     has_template_cmd: bool = False
     has_template_outs: bool = False
+    paths: dict[str, str] = field(default_factory=dict)  # see _path_templates
 
     def add(self, node: Any, pipeline: str, root: Path) -> None:
         """Note a value that was taken, if it has a name of its own somewhere."""
@@ -304,7 +309,33 @@ def _read_templates(stages: list[Any], root: Path) -> dict[tuple[str, str], _Sta
             data = [getattr(definition, key, "") for key in ("foreach_data", "matrix_data")]
             if TEMPLATE.search(str(data)):
                 templates.has_template_outs = True
+            if path == PIPELINE_FILE and not any(data):
+                templates.paths = _path_templates(definition, dvcfile.resolver.context)
     return found
+
+
+def _path_templates(definition: Any, context: Any) -> dict[str, str]:
+    """Return templates by the path that they give now, of outputs and files of parameters.
+
+    Only those that mean the same in another stage of this dvc.yaml, in the project's folder. A name
+    that is known to this stage alone, by its own `vars`, is not known to the other.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.parsing.interpolate import to_str
+
+    content = _raw_stage(definition)
+    folder = content.get("wdir") or "."
+    paths = {}
+    for key in (*PATHS, "params"):
+        for text in _without_properties(content.get(key) or []):
+            template = inside(folder, text)
+            if "${" in template and template.count("${") != f"{folder}{text}".count("${"):
+                template = f"{folder}/{text}"  # "${a}/../b" is not "b" where a has a slash
+            if "${" not in template:
+                continue
+            with suppress(DvcException):
+                paths[inside(".", to_str(context.resolve_str(template)))] = template
+    return paths
 
 
 @contextmanager

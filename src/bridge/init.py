@@ -31,7 +31,7 @@ RULES = {
     "/mlflow-bridge/": "mlflow-bridge/receipt.json",
 }
 RULE_OF_COPY = {"__pycache__/": "__pycache__/a.pyc"}  # where the bridge lies in the project
-PLAIN_PATH = re.compile(r"[A-Za-z_.][\w./-]*")  # needs no quotes in YAML
+PLAIN_PATH = re.compile(r"[A-Za-z_.$][\w./${}-]*")  # needs no quotes in YAML
 
 
 @dataclass(frozen=True)
@@ -69,16 +69,15 @@ def bridge_command(root: Path) -> str:
 def stage_text(pipeline: Pipeline, name: str = "track", indent: int = 2) -> str:
     """Return the stage of dvc.yaml that publishes all that the others write.
 
-    It runs whenever an output or a file of parameters has changed.
+    It runs whenever an output or a file of parameters has changed. Paths from templates stay these
+    templates where they mean the same in our stage.
 
     Args:
         pipeline: with the stages.
         name: of the new one.
         indent: spaces before it.
     """
-    deps = pipeline.declared_outs()
-    for stage in pipeline.declared.values():
-        deps += [path for path in stage.params if path not in deps]
+    deps = _texts_of_deps(pipeline)
     if (pipeline.root / FILE).exists():
         deps.append(FILE)
     command = _yaml_text(bridge_command(pipeline.root))
@@ -86,6 +85,18 @@ def stage_text(pipeline: Pipeline, name: str = "track", indent: int = 2) -> str:
     lines += [f"    - {_yaml_text(path)}" for path in deps]
     lines += ["  outs:", f"    - {pipeline.receipt}: {{cache: false}}"]
     return "\n".join(" " * indent + line for line in lines)
+
+
+def _texts_of_deps(pipeline: Pipeline) -> list[str]:
+    """Return outputs and files of parameters, as paths or as templates that our stage can have."""
+    texts: dict[str, str] = {}
+    stages = pipeline.declared.values()
+    for stage in stages:
+        texts |= {path: stage.templates.get(path, path) for path in stage.outs}
+    for stage in stages:
+        for path in stage.params:
+            texts.setdefault(path, stage.templates.get(path, path))
+    return list(texts.values())
 
 
 def _yaml_text(text: str) -> str:
