@@ -138,17 +138,24 @@ class Foreign(Checkout):
         return set(" ".join(tags).split())
 
 
-def new_project(name, folder):
-    """Make a project of tests/foreign with the stage that the bridge prints, committed."""
+def new_project(name, folder, *, is_subdir=False):
+    """Make a project of tests/foreign with the stage that the bridge prints, committed.
+
+    Args:
+        name: of the project.
+        folder: that it lies in.
+        is_subdir: whether this folder is the Git repository, and not that of the project.
+    """
     project = Foreign(folder / name, folder / "site")
     no_bytecode = shutil.ignore_patterns("__pycache__")
     shutil.copytree(FOREIGN / name, project.root, ignore=no_bytecode)
     shutil.copytree(ROOT / "src/bridge", project.root / "bridge", ignore=no_bytecode)
     (project.root / ".gitignore").write_text(IGNORED)
-    project.run("git", "init", "--quiet", "--initial-branch=main")
+    repository = folder if is_subdir else project.root
+    project.run("git", "init", "--quiet", "--initial-branch=main", str(repository))
     project.run("git", "config", "user.name", "Test")
     project.run("git", "config", "user.email", "test@example.com")
-    project.run("dvc", "init", "--quiet")
+    project.run("dvc", "init", "--quiet", *(["--subdir"] if is_subdir else []))
     printed = project.bridge("--stage").stdout
     pipeline = project.root / "dvc.yaml"
     pipeline.write_text(pipeline.read_text().replace("stages:\n", "stages:\n" + printed, 1))
@@ -379,3 +386,79 @@ def test_a_long_lock_is_read_once_and_again_when_it_changes(ran):
     assert "was there" in project.bridge().stdout
     lock.write_text(lock.read_text().replace("rate: 1", "rate: 9"))
     assert "rate is 1, but the results were made with 9" in project.refused("python", "bridge")
+
+
+def with_outputs_outside(project, away):
+    """Let the stage write to another folder, too: by path, and as a remote of DVC."""
+    (away / "far").mkdir(parents=True)
+    (away / "points.csv").write_text("x,y\n")
+    project.run("dvc", "remote", "add", "--quiet", "far", str(away / "far"))
+    with (project.root / "fit.py").open("a") as file:
+        file.write(f"""
+away = Path({str(away)!r})
+(away / "numbers.json").write_text(json.dumps({{"speed": rate}}))
+(away / "gain.csv").write_text(f"step,gain\\n0,{{rate}}\\n")
+(away / "far/far.json").write_text(json.dumps({{"far": rate}}))
+""")
+    project.replace("dvc.yaml", "deps: [fit.py]", f"deps: [fit.py, {away}/points.csv]")
+    outside = ("metrics.json", f"{away}/numbers.json: {{cache: false}}")
+    project.replace("dvc.yaml", "[metrics.json]", f"[{', '.join(outside)}]")
+    plots = f"plots:\n      - {away}/gain.csv: {{x: step, cache: false}}\n"
+    plots += '      - "remote://far/far.json": {cache: false}\n'
+    project.replace("dvc.yaml", "plots:\n", plots)
+    project.bridge("init", "--yes", "--force")
+    project.commit("outside")
+
+
+def test_outputs_outside_of_the_project_are_part_of_a_result_and_not_kept(ran, tmp_path):
+    project = ran("plain")
+    with_outputs_outside(project, tmp_path / "away")
+    project.run("dvc", "repro")
+    project.commit("results")
+    project.run("dvc", "exp", "run", "--temp", "-S", "fit.rate=4")
+    project.run("dvc", "exp", "run", "-S", "fit.rate=5")
+    client = MlflowClient(f"sqlite:///{project.root / 'mlflow.db'}")
+    runs = project.runs()[:3]
+    assert len(project.runs()) == 4  # with that of before
+    for run, rate in zip(runs, (5, 4, 1), strict=True):
+        assert run.data.metrics["numbers/speed"] == run.data.metrics["gain"] == rate
+        assert not any("far" in name for name in run.data.metrics)
+        assert {"dvc.md5.remote:/far/far.json"} < run.data.tags.keys()
+        assert [data.dataset.name for data in run.inputs.dataset_inputs] == ["points"]
+        kept = {file.path for file in client.list_artifacts(run.info.run_id)}
+        assert kept == {"history.csv", "metrics.json"}
+
+
+def test_a_number_outside_of_the_project_is_that_of_the_result_or_refused(ran, tmp_path):
+    project = ran("plain")
+    with_outputs_outside(project, tmp_path / "away")
+    project.run("dvc", "repro")
+    project.commit("results")
+    project.run("dvc", "exp", "run", "--temp", "--name", "other", "-S", "fit.rate=4")
+    (project.root / "mlflow.db").unlink()
+    wanted = f"error: {tmp_path}/away/gain.csv is not what its stage wrote (dvc.lock): run"
+    assert wanted in project.refused("python", "bridge")
+    assert re.search(r"other +published", project.bridge("publish", "--experiments").stdout)
+    project.run("dvc", "repro")
+    project.bridge()  # the database is new, and the stage has nothing to do
+    assert [run.data.metrics["numbers/speed"] for run in project.runs()] == [1, 4]
+
+
+def test_a_project_in_a_folder_of_a_repository_is_published_like_any_other(tmp_path):
+    repository = tmp_path / "repository"
+    (repository / "shared").mkdir(parents=True)
+    (repository / "shared/points.csv").write_text("x,y\n")
+    project = new_project("plain", repository, is_subdir=True)
+    project.replace("dvc.yaml", "deps: [fit.py]", "deps: [fit.py, ../shared/points.csv]")
+    project.run("dvc", "repro")
+    project.commit("results")
+    kind = BY_NAME["plain"]
+    project.experiment(kind, "apart", 4, "--temp")
+    project.experiment(kind, "next", 5)
+    runs = assert_shows(project, kind, [1, 4, 5])
+    assert project.experiments_of_runs() == {"apart", "next"}
+    assert {run.data.tags["mlflow.source.name"] for run in runs.values()} == {"plain"}
+    assert [data.dataset.name for data in runs[4].inputs.dataset_inputs] == ["points"]
+    (project.root / "mlflow.db").unlink()
+    project.bridge("publish", "--all-commits")
+    assert_shows(project, kind, [1, 4, 5])

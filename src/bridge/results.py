@@ -113,8 +113,8 @@ class Result:
         """Return the paths of files: of a folder, those of all files in it."""
         files = []
         for path in paths:
-            files += [file.relative_to(self.root) for file in files_in(self.root / path)]
-        return list(dict.fromkeys(file.as_posix() for file in files))
+            files += [_path_of(file, self.root) for file in files_in(self.root / path)]
+        return list(dict.fromkeys(files))
 
     def _load_curves(self) -> dict[Key, dict[int, float]]:
         """Return the points of each curve; what says most about a table is what counts."""
@@ -125,7 +125,7 @@ class Result:
                 for column in table.columns or _other_columns(rows, x):
                     points = points_of(rows, x, column)
                     if points:
-                        curves[file.relative_to(self.root).as_posix(), column] = points
+                        curves[_path_of(file, self.root), column] = points
                     elif table.path in self.settings.curves:
                         wanted = f"{table.path} has no numbers {column} by growing whole {x}"
                         raise UserError(f"{FILE}: curves: {wanted}")
@@ -168,19 +168,33 @@ class Result:
     def check_files(self) -> None:
         """Check that every file is what its stage wrote.
 
+        One outside of the project is read only if it has numbers: experiments share it.
+
         Raises:
             UserError: one is not.
         """
+        with_numbers = {*self.metric_files, *(table.path for table in self.curves)}
         for path, locked in {**self.hashes, **self.pictures}.items():
-            if locked and is_in_project(path) and md5(self.root / path) != locked:
+            is_own = is_in_project(path)
+            if locked and (is_own or path in with_numbers) and md5(self.root / path) != locked:
                 changed = f"{path} is not what its stage wrote (dvc.lock): run dvc repro"
                 cached = f"the object {locked[:2]}/{locked[2:]} of DVC's cache is corrupted"
-                raise UserError(f"{changed}. If it says so again, {cached}: delete it")
+                again = f". If it says so again, {cached}: delete it" if is_own else ""
+                raise UserError(f"{changed}{again}")
 
 
 def is_in_project(path: str) -> bool:
     """Return whether a path is in the project: DVC knows outputs elsewhere, too."""
-    return "://" not in path and not path.startswith(("/", "../"))
+    return _is_local(path) and not path.startswith(("/", "../"))
+
+
+def _is_local(path: str) -> bool:
+    return "://" not in path
+
+
+def _path_of(file: Path, root: Path) -> str:
+    """Return the path of a file as DVC has it: relative to the project, or absolute."""
+    return file.relative_to(root).as_posix() if file.is_relative_to(root) else file.as_posix()
 
 
 def _end_curves(metrics: dict[str, float], curves: dict[str, dict[int, float]]) -> Numbers:
@@ -315,7 +329,8 @@ def _make_result(pipeline: Pipeline, names: list[str], run: str, settings: Setti
     shown_params = {names_of_params[key]: value for key, value in params.items()}
     data = settings.data or _find_data(root, files)
     on = settings.champion.on if settings.champion else []
-    tables = overlapping_paths([table.path for table in pipeline.curves], hashes)
+    local = [path for path in hashes if _is_local(path)]
+    tables = overlapping_paths([table.path for table in pipeline.curves], local)
     curves = []
     for table in pipeline.curves:
         if table.path in tables:
@@ -331,7 +346,7 @@ def _make_result(pipeline: Pipeline, names: list[str], run: str, settings: Setti
         pictures=pictures,
         data={path: files.known.get(path) or md5(root / path) for path in data},
         compared_on=digest([files.known.get(path) or md5(root / path) for path in on]),
-        metric_files=overlapping_paths(pipeline.metrics, hashes),
+        metric_files=overlapping_paths(pipeline.metrics, local),
         curves=curves,
         digest=_result_digest(run, params, hashes, _template_commands(pipeline, writers)),
         pictures_digest=digest(pictures),
@@ -364,7 +379,7 @@ def _params_beside(pipeline: Pipeline, files: _Files) -> dict[Key, Any]:
         for file in files_in(pipeline.root / path):
             if file.exists():
                 for name, value in flatten(read(file)).items():
-                    params[file.relative_to(pipeline.root).as_posix(), name] = value
+                    params[_path_of(file, pipeline.root), name] = value
     return params
 
 
