@@ -771,6 +771,26 @@ def test_changed_parameters_train_what_the_pipeline_trains(opened, root, tmp_pat
     assert text_of(opened, ".command code") == line
 
 
+# A change, and another one before the training of the first has come far.
+CHANGE_TWICE = """
+const box = document.querySelector("[data-key='train_mlp.hidden_units'] input");
+const set = (units) => {
+  box.value = units;
+  box.dispatchEvent(new Event("change"));
+};
+set(20);
+setTimeout(() => set(10), 20);"""
+
+
+@pytest.mark.slow
+def test_a_training_that_is_replaced_leaves_nothing_in_the_curve(opened):
+    opened.script(CHANGE_TWICE)
+    opened.wait("explorer.shown('mlp').weights.b.length == 10")
+    opened.wait(TRAINED)
+    iterations = np.array(opened.script("return explorer.curve('mlp').iteration"))
+    assert (np.diff(iterations) > 0).all()
+
+
 @pytest.mark.slow
 def test_the_legend_has_every_class_of_the_data(opened):
     type_number(opened, "generate.classes", 5)

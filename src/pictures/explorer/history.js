@@ -56,7 +56,7 @@ const lastIteration = () => Math.max(...models.map((model) => model.diverged ?? 
 
 /** Puts the model back to its first iteration: nothing is known about the training that begins. */
 function forget(model, iterations) {
-  const empty = { snapshots: [], curve: { iteration: [], loss: [] }, front: 0 };
+  const empty = { snapshots: [], curve: { iteration: [], loss: [] }, front: 0, trained: 0 };
   Object.assign(model, empty, { iterations, diverged: null, final: null });
 }
 

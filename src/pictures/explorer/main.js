@@ -121,7 +121,9 @@ function begin() {
   find(".show-test").checked = state.test;
   addEventListener("hashchange", readFragment);
   afterDrawing.push(writeFragment);
-  if (given.engine && !engineRun.training) setTimeout(beginTraining, FIRST_PICTURE);
+  if (given.engine && !engineRun.training) {
+    engineRun.waiting = setTimeout(beginTraining, FIRST_PICTURE);
+  }
 }
 
 begin();
@@ -144,6 +146,7 @@ window.explorer = {
   snapshots: (name) => modelOf(name).snapshots,
   final: (name) => modelOf(name).final.metrics,
   shown: (name) => viewOf(name).snapshot,
+  curve: (name) => modelOf(name).curve,
   before: (name) => viewOf(name).before,
   lines: (name) =>
     viewOf(name).lines.map((line) => ({

@@ -14,8 +14,10 @@ const tooMuch = (params) => Engine.limits(params) ?? "";
 /** Begins to train with the parameters on the screen; while a slider moves, not too often. */
 function startTraining() {
   const atEnd = state.head >= lastIteration();
+  endTraining();
   forgetStep();
   for (const model of models) restart(model);
+  models.forEach(showDigest);
   if (atEnd || state.head > lastIteration()) state.head = lastIteration();
   drawTicks();
   showHead();
@@ -24,6 +26,13 @@ function startTraining() {
   const wait = Math.max(0, engineRun.began + SOONEST - performance.now());
   if (wait === 0) beginTraining();
   else engineRun.waiting = setTimeout(beginTraining, wait);
+}
+
+/** What the training that runs has still to say is about other parameters: it is heard no more. */
+function endTraining() {
+  engineRun.count++;
+  engineRun.training?.cancel();
+  engineRun.training = null;
 }
 
 /** What is known of a model, when its training begins: nothing, or what was recorded. */
@@ -50,7 +59,6 @@ function beginTraining() {
   engineRun.began = performance.now();
   engineRun.count++;
   const { count } = engineRun;
-  models.forEach((model) => (model.trained = 0));
   engineRun.training = Engine.start(state.params, (message) => {
     if (count === engineRun.count) HEAR[message.type]?.(message);
   });
@@ -148,7 +156,8 @@ function wantExact() {
 async function seek(model) {
   const wanted = wantedOf(model);
   const { count } = engineRun;
-  if (model.front < wanted || nearest(model, wanted)?.iteration === wanted) return;
+  if (!engineRun.training || model.front < wanted) return;
+  if (nearest(model, wanted)?.iteration === wanted) return;
   const snapshot = await engineRun.training.seek(model.name, wanted);
   if (snapshot === null || count !== engineRun.count) return; // something else was wanted meanwhile
   take(model, snapshot);
