@@ -611,6 +611,30 @@ def test_one_step_shows_before_and_after(opened, root):
     assert "\u2192" not in text_of(opened, ".loss-of-point")
 
 
+@pytest.mark.slow
+def test_after_one_step_the_loss_of_the_point_stands_below_both_pictures(opened, root):
+    opened.script("location.hash = 'iteration=9&point=150'")
+    wait_for_iteration(opened, "mlp", 9)
+    click(opened, ".step")
+    wait_for_iteration(opened, "mlp", 10)
+    X, y = read_points(root / paths.DATA)
+    for name, panel in (("linear", LINEAR), ("mlp", NETWORK)):
+        (after,) = [each for each in snapshots_of(root, name) if each.iteration == 10][:1]
+        p = softmax(after.model.forward(X[150:151])[0])[0, y[150]]
+        note = text_of(opened, f"{panel} .note")
+        assert note.startswith("point 150: loss ")
+        assert number(note) == pytest.approx(-np.log(p), rel=1e-3)
+
+
+@pytest.mark.slow
+def test_a_point_of_eight_classes_has_a_number_for_each(opened):
+    type_number(opened, "generate.classes", 8)
+    opened.wait("document.querySelectorAll('.legend li').length == 9")
+    opened.wait(TRAINED)
+    values = values_shown(opened, "mlp")
+    assert len(values["dscores = softmax(scores)"]) == 8
+
+
 # Hidden units
 
 

@@ -10,10 +10,12 @@ function element(tag, className, ...content) {
   return made;
 }
 
+const MOST_CLASSES = 8; // whose numbers are shown
+
 /** A number for each class, with its colour; after a step also how it was. */
 function perClass(numbers, old = null) {
   const colors = theme();
-  const shown = numbers.length > 4 ? numbers.slice(0, 4) : numbers;
+  const shown = numbers.slice(0, MOST_CLASSES);
   const cells = shown.map((number, k) => {
     const swatch = element("i", "swatch");
     swatch.style.background = colors.classes[k];
@@ -23,7 +25,7 @@ function perClass(numbers, old = null) {
         : "";
     return element("span", "number", swatch, was, signed(number, 3));
   });
-  if (numbers.length > 4) cells.push(element("span", "number", "\u2026"));
+  if (numbers.length > MOST_CLASSES) cells.push(element("span", "number", "\u2026"));
   return cells;
 }
 
@@ -44,10 +46,12 @@ function strip(numbers, hidden, label = null) {
   return [canvas, element("span", "most", label ?? `\u00b1${signed(most)}`)];
 }
 
-/** A strip for each row of a gradient, in few pixels; of many classes the first ones. */
+/** A strip for each row of a gradient; of many classes the first ones. */
 function rows(numbers, hidden, names = null) {
   const canvas = element("canvas", "strip tall");
-  canvas.strip = { rows: numbers.slice(0, 4), hidden, classes: names === null };
+  const shown = numbers.slice(0, MOST_CLASSES);
+  canvas.strip = { rows: shown, hidden, classes: names === null };
+  if (shown.length > 4) canvas.style.height = `${0.45 * shown.length}rem`;
   const most = numbers.flat().reduce((a, b) => Math.max(a, Math.abs(b)), 0);
   canvas.setAttribute("role", "img");
   canvas.setAttribute(

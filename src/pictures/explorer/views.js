@@ -274,7 +274,24 @@ function tellState(view) {
   if (snapshot?.lossAt !== undefined && snapshot.lossAt !== snapshot.iteration) {
     notes.push(`loss of iteration ${whole(snapshot.lossAt)}`);
   }
+  const change = lossChange(view);
+  if (change) notes.push(change);
   view.note.textContent = notes.join("; ");
+}
+
+/** After one step: the loss of the chosen point before it, and after it. */
+function lossChange({ model, snapshot }) {
+  const before = state.before?.snapshots[model.name];
+  if (!before || !snapshot || state.chosen === null) return "";
+  if (before.iteration === snapshot.iteration) return "";
+  const [old, now] = [before, snapshot].map(({ layers }) => rounded(lossOf(layers, state.chosen)));
+  return `point ${state.chosen}: loss ${old} \u2192 ${now}`;
+}
+
+/** The loss of a training point. */
+function lossOf(layers, index) {
+  const { x1, x2, y } = sets.training;
+  return -Math.log(probabilitiesOf(scoresAt(layers, x1[index], x2[index]))[y[index]]);
 }
 
 /** Gives every class of the palette an entry in the legend; beyond it colours begin again. */
