@@ -32,8 +32,8 @@ QUESTIONS = [
         ask="Why can the linear classifier not do it?",
         see="Its decision boundaries are straight lines, and no straight lines part the arms of a"
         " spiral: it ends at 49.3% training accuracy, and more iterations change nothing.",
-        button="Show it",
-        sets={"iteration": 10_000},
+        button="Play 200",
+        sets={"iteration": 0, "play_to": 200},
     ),
     Question(
         ask="What happens in the first 100 iterations?",
@@ -44,7 +44,7 @@ QUESTIONS = [
     ),
     Question(
         ask="What does one step do for a misclassified point?",
-        see="Press <i>One step</i>: dashed is the boundary before, and beside the picture stands"
+        see="Press <i>One step</i>: dashed is the boundary before, and below the loss curve stands"
         " the loss of the point before and after. Then press it again: back it goes.",
         button="Choose one",
         sets={"iteration": 159, "point": 15},
@@ -67,6 +67,16 @@ QUESTIONS = [
 ]
 
 
+HINTS = {  # of the parameters whose names do not say it
+    "noise": "standard deviation of the angle, in radians",
+    "seed": "of the random numbers: another one, other numbers",
+    "l2": "strength of the regularization",
+    "skip_draws": "random numbers that are left out first, as the case study does",
+    "weight_scale": "standard deviation of the first weights",
+    "record_every": "iterations from one point of the loss curve to the next",
+}
+
+
 @dataclass
 class Control:
     """A parameter that can be changed on the page."""
@@ -78,6 +88,11 @@ class Control:
     value: float = 0.0
     low: float = 0.0
     high: float = 0.0
+
+    @property
+    def hint(self) -> str:
+        """What the parameter is, in a few words, or nothing."""
+        return HINTS.get(self.key.split(".")[1], "")
 
     @property
     def id(self) -> str:
@@ -111,7 +126,7 @@ def control_groups(params: Params) -> list[Group]:
             True,
             [
                 Control("train_mlp.learning_rate", "learning rate", slide=True),
-                Control("train_mlp.l2", "l2", slide=True),
+                Control("train_mlp.l2", "l2 regularization", slide=True),
                 Control("train_mlp.hidden_units", "hidden units", slide=True),
                 Control("train_mlp.seed", "seed"),
             ],
@@ -121,7 +136,7 @@ def control_groups(params: Params) -> list[Group]:
             False,
             [
                 Control("train_linear.learning_rate", "learning rate", slide=True),
-                Control("train_linear.l2", "l2", slide=True),
+                Control("train_linear.l2", "l2 regularization", slide=True),
                 Control("train_linear.seed", "seed"),
             ],
         ),

@@ -81,7 +81,7 @@ async function copyCommand() {
   } catch {
     // some browsers have no clipboard for a page from disk
     getSelection().selectAllChildren(find(".command code"));
-    told.textContent = "Selected: copy it with Ctrl+C";
+    told.textContent = "Selected: now copy it";
   }
   setTimeout(() => (told.textContent = ""), 3000);
 }
