@@ -600,6 +600,19 @@ def test_axe_finds_nothing_and_the_page_is_as_wide_as_the_screen(
 
 
 @pytest.mark.slow
+def test_settings_stay_while_the_table_is_scrolled(compare_page, browser):
+    browser.emulate(390)
+    browser.open(compare_page)
+    left, scrolled = browser.script("""
+        const table = [...document.querySelectorAll(".table")].at(-1);
+        table.scrollLeft = 150;
+        const of = (element) => element.getBoundingClientRect().left;
+        return [of(table.querySelector("tbody th")) - of(table), table.scrollLeft];""")
+    assert scrolled == 150
+    assert left == 0
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1440, 820])
 def test_no_chart_stands_alone_in_its_row(compare_page, browser, width):
     browser.emulate(width)
