@@ -762,6 +762,53 @@ def test_the_side_where_a_chosen_line_is_on_is_shaded(by_hand):
     assert shaded[1] < bright[1] - 20
 
 
+UNITS_OF_DIAGRAM = """
+return [...document.querySelectorAll(".diagram button")].map(
+  (button) => button.getAttribute("aria-label"));"""
+
+
+@pytest.mark.slow
+def test_the_diagram_has_the_hidden_units_in_their_order(by_hand):
+    click(by_hand, "#tab-unit")
+    on_screen(by_hand)
+    assert by_hand.script(UNITS_OF_DIAGRAM) == ["Line 2: 2 hidden units", "Line 1: one hidden unit"]
+
+
+@pytest.mark.slow
+def test_a_unit_of_the_diagram_can_be_chosen(by_hand):
+    click(by_hand, "#tab-unit")
+    on_screen(by_hand)
+    click(by_hand, ".diagram li:nth-child(1) button")
+    assert text_of(by_hand, ".unit-title") == "Line 2 of 2: 2 units lie on it."
+    pressed = "return document.querySelector('.diagram [aria-pressed=true]').innerText"
+    assert by_hand.script(pressed) == "\u00d72"
+
+
+@pytest.mark.slow
+def test_the_picture_of_a_unit_is_shaded_where_it_is_on(by_hand):
+    by_hand.script(READ_PIXELS)
+    by_hand.script("explorer.state.chosen = null")
+    click(by_hand, "#tab-unit")
+    on_screen(by_hand)
+    off, near, far = by_hand.script("""
+        const pen = copied(document.querySelector(".diagram button canvas"));
+        const brightness = (share) => pen.getImageData(28 * share, 14, 1, 1).data[0];
+        return [0.1, 0.4, 0.9].map(brightness);""")
+    assert off == 255
+    assert off > near > far + 50
+
+
+@pytest.mark.slow
+def test_the_diagram_shows_a_weak_unit_that_is_chosen(opened):
+    opened.script("location.hash = 'iteration=0&unit=0&units=1'")
+    wait_for_iteration(opened, "mlp", 0)
+    for _ in range(30):
+        click(opened, ".next-unit")
+    on_screen(opened)
+    assert len(opened.script(UNITS_OF_DIAGRAM)) == 8
+    assert opened.script("return document.querySelector('.diagram [aria-pressed=true]') !== null")
+
+
 # Training in the page
 
 
@@ -904,6 +951,8 @@ def test_every_question_sets_the_page(index, browser, root, tmp_path):
         assert float(browser.script(box)) == value
     if "point" in sets:
         browser.wait("document.querySelector('.summary .wrong')")
+    network = browser.script("return document.querySelector('.diagram').offsetParent !== null")
+    assert network == sets.get("network", False)
     head = sets.get("play_to", sets["iteration"])
     browser.wait(f"explorer.state.head == {head}")
 

@@ -48,6 +48,7 @@ MODULES = (  # in this order: what runs at once in a module needs only earlier o
     "values",
     "point",
     "unit",
+    "diagram",
     "fragment",
     "lesson",
     "main",

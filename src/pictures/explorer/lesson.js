@@ -10,10 +10,11 @@ function openQuestion(index) {
 }
 
 /** Sets the page to what a question is about. */
-function setUp({ params = {}, iteration, play_to: until, units = false, point }) {
+function setUp({ params = {}, iteration, play_to: until, units = false, network = false, point }) {
   pause();
+  state.unit = null;
   setUnits(units);
-  openTab("tab-point");
+  openTab(network ? "tab-unit" : "tab-point");
   if (!setParameters(params, given.caseStudy)) return;
   if (state.show !== "both") showModels("both");
   if (point !== undefined) choosePoint(point);

@@ -1,5 +1,5 @@
 /*
- * tabs.js: the panel beside the pictures shows one point, or one hidden unit.
+ * tabs.js: the panel beside the pictures shows one point, or the network.
  */
 const tabs = findAll("[role=tab]");
 

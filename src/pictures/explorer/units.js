@@ -113,8 +113,8 @@ function strokeLine(pen, place, line) {
   pen.stroke();
 }
 
-/** The chosen line: the side where it is on is shaded. */
-function drawChosenLine(pen, place, line, colors) {
+/** Fills the side where a line is on. */
+function fillOn(pen, place, line) {
   const { n1, n2, ends } = endsOf(line, place.limit);
   const reach = 6 * place.limit;
   const corners = [
@@ -126,9 +126,14 @@ function drawChosenLine(pen, place, line, colors) {
   pen.beginPath();
   corners.forEach(([x1, x2]) => pen.lineTo(place.x(x1), place.y(x2)));
   pen.closePath();
+  pen.fill();
+}
+
+/** The chosen line: the side where it is on is shaded. */
+function drawChosenLine(pen, place, line, colors) {
   pen.globalAlpha = 0.16; // of ink, not of a colour: a region keeps the colour of its class
   pen.fillStyle = colors.ink;
-  pen.fill();
+  fillOn(pen, place, line);
   pen.globalAlpha = 1;
   pen.strokeStyle = colors.paper;
   pen.lineWidth = 6;
