@@ -762,6 +762,46 @@ def test_the_side_where_a_chosen_line_is_on_is_shaded(by_hand):
     assert shaded[1] < bright[1] - 20
 
 
+def point_at_bar(browser, unit, press=False):
+    """Moves the mouse to the bar of one of the four units."""
+    strip = ".code[data-model=mlp] canvas.strip"
+    width = browser.script(f"return document.querySelector('{strip}').clientWidth")
+    place = ((unit + 0.5) * width / 4, 6)
+    browser.move(strip, place, place, drag=press)
+    on_screen(browser)
+
+
+@pytest.mark.slow
+def test_a_bar_that_is_pointed_at_shows_where_its_unit_is_on(by_hand):
+    by_hand.script(READ_PIXELS)
+    time.sleep(0.5)  # until the fine picture is there
+    by_hand.script(CHANGED)
+    places = [(50, 60), (MARGIN[0] + side_of(by_hand) - 8, 60)]
+    point_at_bar(by_hand, 1)
+    off, on = changes(by_hand, places)
+    assert (off, on > 10) == (0, True)
+    by_hand.move("h1, h2", (1, 1))
+    assert changes(by_hand, places).tolist() == [0, 0]
+
+
+@pytest.mark.slow
+def test_a_bar_that_is_pointed_at_is_said_in_words(by_hand, root):
+    X, _ = read_points(root / paths.DATA)
+    chosen = by_hand.script("return explorer.state.chosen")
+    value = 2 * X[chosen, 0] + 1  # of unit 2
+    assert text_of(by_hand, ".bars") == "bars: hidden units; grey: off"
+    point_at_bar(by_hand, 2)
+    told = text_of(by_hand, ".bars")
+    assert told.startswith("hidden unit 2: on, ")
+    assert float(told.split()[-1]) == pytest.approx(value, abs=0.01)
+
+
+@pytest.mark.slow
+def test_a_click_on_a_bar_chooses_its_unit(by_hand):
+    point_at_bar(by_hand, 2, press=True)
+    assert text_of(by_hand, ".unit-title") == "Line 2 of 2: 2 units lie on it."
+
+
 UNITS_OF_DIAGRAM = """
 return [...document.querySelectorAll(".diagram button")].map(
   (button) => button.getAttribute("aria-label"));"""

@@ -19,6 +19,7 @@ const state = {
   place: null, // {x1, x2} under the pointer or moved by keys
   chosen: null, // index of the training point that goes through the network
   unit: null, // key of the line that is chosen
+  bar: null, // index of the hidden unit whose bar is pointed at
   units: false, // whether the lines of the hidden units are drawn
   test: false, // whether the test points are drawn
   before: null, // after one step: the snapshots from before it, by model

@@ -4,6 +4,8 @@
 const pointBox = find(".point-index");
 const modelBox = find(".point-model");
 const pointPanel = {}; // see isNew
+const barsPanel = {};
+const BARS = "bars: hidden units; grey: off";
 
 /** What a line of models.py leaves behind for the chosen point, and how it is shown. */
 const LINES = {
@@ -87,7 +89,22 @@ function showPoint() {
     const show = LINES[lineKey(slot.dataset.line)];
     slot.replaceChildren(...(show ? [show(values, old)].flat() : []));
   });
-  drawStrips(code);
+  pointPanel.values = values;
+}
+
+/** The bars, and in words the one that is pointed at. */
+function showBars() {
+  const { values } = pointPanel;
+  if (!values?.deep || find("#panel-point").hidden) return;
+  if (!isNew(barsPanel, [values, state.bar])) return;
+  drawStrips(find("#panel-point"));
+  find(".bars").textContent = state.bar === null ? BARS : barInWords(values.hidden, state.bar);
+}
+
+function barInWords(hidden, index) {
+  if (index >= hidden.length) return BARS; // the network has become smaller
+  const value = hidden[index];
+  return `hidden unit ${index}: ${value > 0 ? `on, ${signed(value)}` : "off"}`;
 }
 
 /** Everything that is computed for the chosen point with the weights of a snapshot. */
@@ -120,7 +137,12 @@ function summary(values, old) {
       ` class ${y}, predicted ${predicted} `,
     ),
     element("b", right ? "right" : "wrong", right ? "right" : "misclassified"),
-    element("span", "loss-of-point", "loss \u2212log p = ", was, element("b", "", rounded(loss))),
+    element(
+      "span",
+      "loss-of-point",
+      element("span", "", "loss \u2212log p = ", was, element("b", "", rounded(loss))),
+      element("span", "bars"),
+    ),
   ];
 }
 
@@ -137,4 +159,32 @@ modelBox?.addEventListener("change", () => {
   pointPanel.dependencies = null;
   schedule();
 });
-afterDrawing.push(showPoint);
+
+/* A bar is a hidden unit: while it is pointed at, the picture shows where that unit is on */
+
+/** The index of the hidden unit whose bar is under the pointer, or null. */
+function barAt(event) {
+  const canvas = event.target.closest("canvas.strip");
+  if (!canvas) return null;
+  const { length } = canvas.strip.hidden;
+  const index = Math.floor((length * event.offsetX) / canvas.clientWidth);
+  return Math.min(length - 1, Math.max(0, index));
+}
+
+function pointAtBar(index) {
+  if (state.bar === index) return;
+  state.bar = index;
+  schedule();
+}
+
+findAll(".code").forEach((code) => {
+  code.addEventListener("pointermove", (event) => pointAtBar(barAt(event)));
+  code.addEventListener("pointerleave", () => pointAtBar(null));
+  code.addEventListener("click", (event) => {
+    const index = barAt(event);
+    const line = index === null ? null : lineOf(viewOf(modelBox.value).lines, index);
+    pointAtBar(null);
+    if (line) chooseLine(line);
+  });
+});
+afterDrawing.push(showPoint, showBars);

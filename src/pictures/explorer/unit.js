@@ -33,9 +33,10 @@ function showUnit() {
     line: find(".unit-line"),
     members: find(".unit-members"),
   };
+  find(".unit-chosen").hidden = !line;
   if (!line) {
     parts.title.textContent = view
-      ? "Click a line, or go through them with the buttons."
+      ? "Choose a unit in the diagram, by its line, or with the buttons."
       : "No hidden unit has a line here.";
     parts.line.textContent = parts.members.textContent = "";
     find(".pushes").replaceChildren();

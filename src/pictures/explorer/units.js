@@ -78,6 +78,10 @@ function endsOf(line, limit) {
 const sideOf = (line, x1, x2) =>
   x1 * Math.cos(line.angle) + x2 * Math.sin(line.angle) - line.distance;
 
+/** The line of a hidden unit, or null: its line may lie outside of the input space. */
+const lineOf = (lines, index) =>
+  lines.find((line) => line.units.some((unit) => unit.index === index)) ?? null;
+
 /** The line nearest to a place, if it is so near. */
 function lineNear(lines, x1, x2, near) {
   let found = null;

@@ -79,6 +79,10 @@ function drawStrip(canvas, colors) {
     if (!(value > 0)) pen.fillRect(h * step, 0, Math.max(1, step), height); // off
   });
   pen.globalAlpha = 1;
+  if (state.bar !== null) {
+    pen.fillStyle = colors.unit;
+    pen.fillRect(state.bar * step, 0, Math.max(2, step), height);
+  }
   numbers.forEach((row, r) => {
     const middle = (r + 0.5) * tall;
     pen.fillStyle = classes ? colors.classes[r] : colors.ink;

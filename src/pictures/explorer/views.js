@@ -162,8 +162,8 @@ function refine(view, field) {
 
 /** What the picture of a view depends on. */
 function baseDependencies(view) {
-  const { chosen, unit, units, test, place } = state;
-  const seen = [view.image, view.predicted, view.before, chosen, unit, units, units && place];
+  const { chosen, unit, bar, units, test, place } = state;
+  const seen = [view.image, view.predicted, view.before, chosen, unit, bar, units, units && place];
   return [...seen, test && sets.test, sets.training, theme(), view.base.clientWidth];
 }
 
@@ -196,10 +196,10 @@ function drawBase(view) {
   drawPlaneAxes(pen, place, colors);
 }
 
-/** The line of this model that is chosen, if it still has one. */
+/** The line of this model that is chosen, or whose bar is pointed at, if it still has one. */
 function chosenLine(view) {
-  if (state.unit === null) return null;
-  return view.lines.find((line) => line.units.some((unit) => unit.index === state.unit)) ?? null;
+  const index = state.bar ?? state.unit;
+  return index === null ? null : lineOf(view.lines, index);
 }
 
 /** What follows the pointer: the cross, and the reading. */
