@@ -72,8 +72,8 @@ function drawUnit(canvas, line) {
   const farthest = limit * (Math.abs(n1) + Math.abs(n2)); // of the corners, along n
   const at = (distance) => [place.x(n1 * distance), place.y(n2 * distance)];
   const shade = pen.createLinearGradient(...at(line.distance), ...at(farthest));
-  shade.addColorStop(0, `color-mix(in srgb, ${colors.ink} 12%, ${colors.paper})`);
-  shade.addColorStop(1, `color-mix(in srgb, ${colors.ink} 70%, ${colors.paper})`);
+  shade.addColorStop(0, withAlpha(colors.ink, 0.12));
+  shade.addColorStop(1, withAlpha(colors.ink, 0.7));
   pen.fillStyle = colors.paper;
   pen.fillRect(0, 0, width, width);
   if (farthest > line.distance) {

@@ -30,6 +30,12 @@ const halfWidth = (points) => 1.1 * points.X.reduce((most, x) => Math.max(most, 
 
 const cssColor = (rgb) => `rgb(${rgb.map((part) => Math.round(255 * part)).join(" ")})`;
 
+/** A colour of the theme, which is rgb(...), so much opaque. */
+function withAlpha(color, alpha) {
+  const parts = color.match(/[\d.]+/g).slice(0, 3);
+  return `rgb(${parts.join(" ")} / ${alpha})`;
+}
+
 let knownTheme = null; // reading styles takes time, and a picture asks often
 
 /** The colours of the page, light or dark; `rgb` is the paper as numbers. */
