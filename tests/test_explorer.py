@@ -839,6 +839,14 @@ def test_the_picture_of_a_unit_is_shaded_where_it_is_on(by_hand):
 
 
 @pytest.mark.slow
+def test_the_diagram_of_one_unit_has_room_for_the_names_of_the_classes(opened):
+    type_number(opened, "train_mlp.hidden_units", 1)
+    click(opened, "#tab-unit")
+    opened.wait("document.querySelectorAll('.diagram li').length == 1")
+    assert opened.script("return document.querySelector('.diagram').clientHeight") >= 3 * 20
+
+
+@pytest.mark.slow
 def test_the_diagram_shows_a_weak_unit_that_is_chosen(opened):
     opened.script("location.hash = 'iteration=0&unit=0&units=1'")
     wait_for_iteration(opened, "mlp", 0)

@@ -5,6 +5,7 @@
  */
 const MOST_ROWS = 8; // hidden units in the diagram
 const ROW = 35; // CSS pixels
+const NAME = 22;
 const TEXT_BESIDE = 46; // for the name of a class
 const THICKEST = 4;
 const CURVED = 0.45; // of the way from node to node, where an edge turns
@@ -29,9 +30,14 @@ function showDiagram() {
   const known = [view.snapshot, state.unit, state.chosen, sets.training, theme()];
   if (!isNew(diagramDrawn, [...known, diagram.clientWidth])) return;
   const lines = linesOfDiagram(view);
-  diagram.style.height = `${ROW * Math.min(MOST_ROWS, view.snapshot.layers[0].units)}px`;
+  diagram.style.height = `${heightOf(view.snapshot.layers)}px`;
   showUnitButtons(view, lines);
   drawEdges(view, lines);
+}
+
+/** Room for the units and for the names of the classes; it does not depend on the iteration. */
+function heightOf([{ units }, { units: classes }]) {
+  return Math.max(ROW * Math.min(MOST_ROWS, units), NAME * Math.min(MOST_CLASSES, classes));
 }
 
 /** As many buttons as lines; those that are there stay, so that the focus does. */

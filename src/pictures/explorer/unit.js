@@ -37,7 +37,7 @@ function showUnit() {
   if (!line) {
     parts.title.textContent = view
       ? "Choose a unit in the diagram, by its line, or with the buttons."
-      : "No hidden unit has a line here.";
+      : "No hidden unit has its line here: each is on everywhere, or off everywhere.";
     parts.line.textContent = parts.members.textContent = "";
     find(".pushes").replaceChildren();
     return;
