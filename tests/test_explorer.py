@@ -1113,6 +1113,23 @@ def test_pictures_curves_and_numbers_are_on_the_first_screen(opened):
     assert opened.script(FIRST_SCREEN)
 
 
+# Scrolls so far that the checkbox lies below what stays in sight, and gives it the focus.
+FOCUS_BELOW = """
+const box = document.querySelector(".show-test");
+window.scrollBy({top: box.getBoundingClientRect().top - 20, behavior: "instant"});
+box.focus();
+const bottom = document.querySelector(".transport").getBoundingClientRect().bottom;
+return box.getBoundingClientRect().top - bottom;"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 820])
+def test_what_gets_the_focus_is_not_below_the_buttons_that_stay(width, opened):
+    opened.emulate(width=width)
+    on_screen(opened)
+    assert opened.script(FOCUS_BELOW) >= 0
+
+
 @pytest.mark.slow
 def test_a_phone_shows_both_models_or_one(opened):
     opened.emulate(width=390, scale=2, prefers_color_scheme="light")
