@@ -189,6 +189,19 @@ def test_a_champion_that_was_deleted_is_noticed_without_mlflow_and_restored(
     assert {metric.key for metric in logged_model(client).metrics} == {"score"}
 
 
+def test_a_run_that_was_deleted_is_published_again_though_it_is_not_the_best(
+    store, client, tmp_path
+):
+    best, other = make_result(tmp_path, "best", 0.9), make_result(tmp_path, "other", 0.8)
+    publish_to(store, best)
+    first = publish_to(store, other)
+    client.delete_run(first.run_id)
+    assert not is_whole(store, other)
+    second = publish_to(store, other)
+    assert second.new and second.run_id != first.run_id
+    assert is_whole(store, other)
+
+
 # Which model is the best.
 
 
