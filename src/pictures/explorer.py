@@ -13,6 +13,7 @@ import json
 import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -214,8 +215,10 @@ def layers(weights: dict[str, FloatArray]) -> list[tuple[FloatArray, ...]]:
 
     None where the weights are no chain W, b, W2, b2 and so on.
     """
-    names = [("W", "b"), *((f"W{n}", f"b{n}") for n in range(2, len(weights) // 2 + 1))]
-    if set(weights) != {name for pair in names for name in pair}:
+    names = [("W", "b")]
+    for number in range(2, len(weights) // 2 + 1):
+        names.append((f"W{number}", f"b{number}"))
+    if set(weights) != set(chain.from_iterable(names)):
         return []
     return [(weights[matrix], weights[bias]) for matrix, bias in names]
 
@@ -258,21 +261,32 @@ def kept_snapshots(snapshots: list[Snapshot], doubles: int, most: int) -> list[S
 def one_model(root: Path, name: str, kept: list[Snapshot]) -> Model:
     """Return what the page knows about a model with these snapshots."""
     curve = files.read_curve(root / paths.curve(name))
-    chains = [layers(snapshot.model.weights) for snapshot in kept]
-    parts = [part.ravel() for chain in chains for pair in chain for part in pair]
+    weights: list[FloatArray] = []  # of all snapshots, one after another
+    for snapshot in kept:
+        for matrix, bias in layers(snapshot.model.weights):
+            weights += [matrix.ravel(), bias]
     metrics = root / paths.metrics(name)
     return Model(
         name=name,
         title=title_of(name),
         short=title_of(name).split()[0],
-        sizes=[len(chains[0][0][0]), *(len(bias) for _, bias in chains[0])],
+        sizes=layer_sizes(kept[0]),
         snapshots=[with_loss(snapshot, curve) for snapshot in kept],
         curve=curve64(curve),
-        weights=text64(np.concatenate(parts)),
+        weights=text64(np.concatenate(weights)),
         metrics=files.read_metrics(metrics, name) if metrics.exists() else None,
         md5=md5_of(root / paths.weights(name)),
         code=code_of(name),
     )
+
+
+def layer_sizes(snapshot: Snapshot) -> list[int]:
+    """Return how many inputs a model has, and how many units in each layer."""
+    pairs = layers(snapshot.model.weights)
+    sizes = [len(pairs[0][0])]
+    for _, bias in pairs:
+        sizes.append(len(bias))
+    return sizes
 
 
 def with_loss(snapshot: Snapshot, curve: FloatArray) -> dict[str, float]:

@@ -339,23 +339,22 @@ def scale_losses(ax: Axes, losses: list[FloatArray]) -> None:
         ax.set(ylabel="loss (logarithmic scale)")
         return
     first = losses[0]
-    highest = max(loss.max() for loss in losses)
+    highest = np.concatenate(losses).max()
     top = max(first.max() + 0.05 * np.ptp(first), 1.01 * highest)
     ax.set(ylabel="loss", ylim=(0, top or 1))
 
 
 def _has_peak(losses: list[FloatArray]) -> bool:
     """Return whether the highest loss is so high that on a linear scale some curve looks flat."""
-    highest = max(loss.max() for loss in losses)
+    highest = np.concatenate(losses).max()
     return any(highest > 20 * np.median(loss) for loss in losses)
 
 
 def _scale_logarithmically(ax: Axes, losses: list[FloatArray]) -> None:
     """Give the losses a logarithmic axis; those too small for it lie on its lower edge."""
-    lowest = float(min(loss.min() for loss in losses))
-    highest = float(max(loss.max() for loss in losses))
-    bottom = max(lowest, SMALLEST_LOSS) / 1.2
-    top = min(highest * 1.2, sys.float_info.max)
+    every_loss = np.concatenate(losses)
+    bottom = max(float(every_loss.min()), SMALLEST_LOSS) / 1.2
+    top = min(float(every_loss.max()) * 1.2, sys.float_info.max)
 
     def forward(loss: FloatArray) -> FloatArray:
         return log(np.maximum(loss, bottom))
@@ -379,8 +378,10 @@ def _powers_of_ten(bottom: float, top: float) -> list[float]:
     else:
         digits = [1]
         step = 1 + (last - first) // 6
-    powers = range(first, last + 1, step)
-    return [float(f"{digit}e{power}") for power in powers for digit in digits]
+    ticks = []
+    for power in range(first, last + 1, step):
+        ticks += [float(f"{digit}e{power}") for digit in digits]
+    return ticks
 
 
 def format_tick(loss: float, _: float | None = None) -> str:
@@ -470,7 +471,7 @@ REPORT_FIGURES = {
         "The decision boundaries of all models, with the points",
         lambda path, results, dpi: join_pictures(results.boundaries, path, dpi),
         caption=(
-            "The stronger the colour of a region, the surer the model is. "
+            "The stronger the colour of a region, the more certain the model is. "
             "The lines are the decision boundaries:\nthere, two classes are equally probable. "
             "Points with a black edge are misclassified."
         ),
