@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline import paths
 from pipeline.errors import exit_on_user_error
-from pipeline.files import read_model, read_points, write_csv, write_json
+from pipeline.files import read_model, read_points, write_csv, write_metrics
 from pipeline.params import Params, load_params, model_argument
 from pipeline.runtime import set_up_runtime
 from spirals.models import accuracy
@@ -29,7 +29,7 @@ def evaluate(name: str, params: Params, root: Path) -> dict[str, float]:
     predicted = np.argmax(test_scores, axis=1)
     confusions = zip(test_y.tolist(), predicted.tolist(), strict=True)
     write_csv(root / paths.confusion(name), paths.CONFUSION_HEADER, confusions)
-    write_json(root / paths.metrics(name), {name: metrics}, indent=2)
+    write_metrics(root / paths.metrics(name), name, metrics)
     return metrics
 
 

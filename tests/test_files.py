@@ -3,11 +3,13 @@
 import errno
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import CLASSES, run_to_metrics
 from PIL import Image
@@ -24,6 +26,7 @@ from pipeline.files import (
     read_model,
     read_points,
     read_snapshots,
+    write_metrics,
     write_text,
 )
 from pipeline.params import load_params
@@ -416,8 +419,39 @@ def test_an_interrupt_while_writing_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+OF_EVERY_MODEL = {"train_accuracy": 1.0, "train_loss": 0.5, "test_accuracy": 1.0}
+
+
 def test_a_model_may_have_metrics_of_its_own(tmp_path):
-    values = {"train_accuracy": 1.0, "train_loss": 0.5, "test_accuracy": 1.0, "unused_units": 5}
+    values = {**OF_EVERY_MODEL, "unused_units": 5}
     path = tmp_path / "metrics.json"
-    path.write_text(json.dumps({"mlp": values}))
+    write_metrics(path, "mlp", values)
+    assert json.loads(path.read_text()) == {"mlp": values}
     assert read_metrics(path, "mlp") == values
+
+
+@pytest.mark.parametrize(
+    ("metrics", "reason"),
+    [
+        ({"margin": float("nan")}, "the metric margin of mlp is nan, but must be a finite int or"),
+        ({"margin": 10**400}, "the metric margin of mlp is 1000"),
+        ({"margin": np.float32(1)}, "the metric margin of mlp is np.float32"),
+        ({"margin": "large"}, "the metric margin of mlp is 'large', but must be a finite int or"),
+        ({"margin": True}, "the metric margin of mlp is True, but must be a finite int or"),
+        ({"train_accuracy": 3.6}, "the metric train_accuracy of mlp is 3.6, but must be from 0 to"),
+        ({"loss": 0.3}, "the metric loss of mlp needs another name: a column of the curve has"),
+    ],
+    ids=["NaN", "too large", "NumPy's", "text", "bool", "accuracy", "name"],
+)
+def test_a_metric_that_cannot_be_shown_is_refused_before_it_is_written(metrics, reason, tmp_path):
+    path = tmp_path / "metrics.json"
+    with pytest.raises(UserError, match=f"^{re.escape(reason)}"):
+        write_metrics(path, "mlp", {**OF_EVERY_MODEL, **metrics})
+    assert not path.exists()
+
+
+def test_a_metric_of_every_model_that_is_missing_is_named(tmp_path):
+    with pytest.raises(
+        UserError, match=r"^the metrics of mlp must have train_loss, test_accuracy$"
+    ):
+        write_metrics(tmp_path / "metrics.json", "mlp", {"train_accuracy": 1.0})

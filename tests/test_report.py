@@ -83,6 +83,15 @@ def tables(text):
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
+def test_the_results_are_one_table(root):
+    """A blank line would end it."""
+    _, _, results = reported(root).partition("## Results of the pipeline\n\n")
+    table, _, _ = results.partition("\n\n")
+    labels = [row[0] for row in tables(table)]
+    assert labels[2] == "Loss after training"
+    assert labels[-1] == "Test accuracy (3,000 points)"
+
+
 @pytest.mark.case_study
 def test_published_parameters_have_the_published_numbers_beside_them(root):
     text = reported(root)

@@ -6,6 +6,7 @@ writes: with the file, what is wrong with it, and what to do.
 
 import json
 import math
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,27 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any, indent: int | None = None) -> None:
     """Write what JSON can hold, floats with the digits that give back the same number."""
     write_text(path, json.dumps(content, indent=indent) + "\n")
+
+
+def write_metrics(path: Path, model: str, metrics: dict[str, float]) -> None:
+    """Write the metrics of a model.
+
+    Raises:
+        UserError: one is missing, has a name that is taken, or is not what it must be.
+    """
+    missing = [name for name in paths.METRIC_NAMES if name not in metrics]
+    if missing:
+        raise UserError(f"the metrics of {model} must have {', '.join(missing)}")
+    for name, value in metrics.items():
+        subject = f"the metric {name} of {model}"
+        if name in paths.CURVE_HEADER:
+            raise UserError(f"{subject} needs another name: a column of the curve has this one")
+        if not _is_finite(value):
+            allowed = "a finite int or float of Python's own"
+            raise UserError(f"{subject} is {value!r}, but must be {allowed}")
+        if name.endswith("accuracy") and not 0 <= value <= 1:
+            raise UserError(f"{subject} is {value!r}, but must be from 0 to 1")
+    write_json(path, {model: metrics}, indent=2)
 
 
 def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[float]]) -> None:
@@ -205,9 +227,13 @@ def _check_keys(content: Any, names: Iterable[str], rule: str) -> None:
 
 
 def _check_finite(values: Iterable[Any], names: str) -> None:
-    for value in values:
-        if type(value) not in (int, float) or not math.isfinite(value):
-            raise ValueError(f"{names} must be finite numbers")
+    if not all(map(_is_finite, values)):
+        raise ValueError(f"{names} must be finite numbers")
+
+
+def _is_finite(value: Any) -> bool:
+    """Return whether a value is a number of Python's own, and not too large for a double."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 def _as_model(content: Any, name: str, classes: int | None) -> Classifier:
