@@ -122,8 +122,17 @@ def test_what_the_cache_does_not_have_is_left_out_with_one_line(copy):
     (copy.root / ".dvc/cache/files/md5" / md5[:2] / md5[2:]).unlink()
     done = copy.run("python", str(ROOT / "src/bridge"), "publish", "--all-commits")
     first = done.stdout.splitlines()[0]
-    assert first.endswith("left out: neither Git nor DVC's cache has weights.txt")
+    assert "left out: neither Git nor DVC's cache has weights.txt (dvc fetch" in first
     assert len(runs_of(copy)) == 3
+
+
+def test_a_result_that_is_published_needs_no_files(copy):
+    backfill(copy, "--experiments")
+    shutil.rmtree(copy.root / ".dvc/cache/files")
+    assert [line[:2] for line in backfill(copy, "--experiments")] == [
+        ["four", "was"],
+        ["five", "was"],
+    ]
 
 
 def test_a_commit_whose_parameters_were_not_run_is_left_out(copy):

@@ -170,6 +170,18 @@ def test_init_without_a_stage_says_so(project):
         changes(Pipeline(project, Index([], {}, [], [])), force=False)
 
 
+def test_init_refuses_a_pipeline_that_writes_nothing(project):
+    pipeline = pipeline_of(project, fit=replace(FIT, outs=[]))
+    with pytest.raises(UserError, match="no result to publish: no stage in"):
+        changes(pipeline, force=False)
+
+
+def test_a_stage_that_writes_nothing_is_part_of_no_result(project):
+    """Else there is one more result as soon as our own stage is there, which cannot come after."""
+    pipeline = pipeline_of(project, fit=FIT, look=replace(FIT, name="look", outs=[]))
+    assert pipeline.upstream == ["fit"]
+
+
 def test_init_writes_nothing_where_nobody_can_be_asked(project, capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     with pytest.raises(UserError, match="say init --yes"):

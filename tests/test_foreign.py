@@ -276,7 +276,7 @@ def test_outputs_with_another_path_need_a_stage_of_ours_that_knows_them(ran):
     project.replace("dvc.yaml", "- ${out.folder}/metrics.json\n", "- a/metrics.json\n")
     project.replace("conf.yaml", "folder: a", "folder: b")
     message = project.refused("python", "bridge")
-    assert "stage track does not depend on b/metrics.json, which is written now" in message
+    assert "the deps of stage track lack b/metrics.json, which other stages write now" in message
     project.run("dvc", "repro", "fit")
     assert "b/metrics.json" in project.refused("python", "bridge")
 
@@ -314,7 +314,7 @@ def test_a_new_item_of_a_list_is_not_left_out_without_a_word(ran):
     project = ran("items")
     setting = ["-S", "languages=[en,pa,de]"]
     message = project.refused("dvc", "exp", "run", "--name", "german", *setting)
-    assert "stage track does not depend on scores/de.json" in message
+    assert "the deps of stage track lack scores/de.json" in message
 
 
 def test_an_item_less_is_a_result_of_its_own_with_the_same_names(ran):
@@ -354,7 +354,7 @@ def test_files_of_parameters_beside_the_stages_are_shown_where_a_stage_reads_the
     project.bridge()
     assert [run.data.params for run in project.runs()] == [{"more/depth": "2"}, {}]
     (project.root / "more.yaml").write_text("depth: 3\n")
-    message = "more.yaml was changed after the results were made: run dvc repro"
+    message = "more.yaml was changed after stage"
     assert message in project.refused("python", "bridge")
 
 
@@ -374,6 +374,21 @@ def test_a_final_value_ends_the_curve_of_its_name(ran):
     run = project.runs()[0]
     assert run.data.metrics == {"loss": 7}
     assert project.curve(run, "loss") == [(0, 0), (1, 1), (2, 2), (3, 7)]
+    assert (
+        "loss is a metric and a curve that ends in another value" in project.bridge("check").stdout
+    )
+
+
+def test_a_description_has_the_numbers_of_the_commit_if_dvcs_cache_has_them(ran):
+    project = ran("plain")
+    project.write(BY_NAME["plain"], 2)
+    project.run("dvc", "repro")
+    run = next(run for run in project.runs() if run.data.params["fit.rate"] == "2")
+    commit = project.run("git", "rev-parse", "--short=7", "HEAD").stdout.strip()
+    lines = run.data.tags["mlflow.note.content"].splitlines()
+    assert f"| | here | commit {commit} |" in lines
+    assert "| test/score | 20 | 10 |" in lines
+    assert "| fit.rate | 2 | 1 |" in lines
 
 
 def test_a_long_lock_is_read_once_and_again_when_it_changes(ran):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bridge.checks import check_result
+from bridge.checks import check_result, check_tags
 from bridge.dvc_index import CurveTable, Index, StageDeclaration
 from bridge.errors import UserError
 from bridge.files import md5
@@ -134,8 +134,8 @@ ARRAYS = "inputs: [float64, [-1, 2]], outputs: [int64, [-1]]"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("params: {'a#b': 1}", "params: MLflow takes no parameter 'a#b'"),
-        ("params: {'../a': 1}", "params: MLflow takes no parameter '../a'"),
+        ("params: {'a#b': 1}", "params: MLflow does not accept the name 'a#b'"),
+        ("params: {'../a': 1}", "params: MLflow does not accept the name '../a'"),
         ("images: {'a#b': last.png}", "images: MLflow takes no image 'a#b'"),
         ("images: {a: metrics.json}", "images: metrics.json is no picture that Pillow can read"),
         (f"model: {{{MODEL}, code: [src]}}", "model.code: src is not a folder"),
@@ -190,3 +190,16 @@ def test_what_is_right_is_taken(project, tmp_path):
     champion = "{metric: score, on: [weights.txt]}"
     text = f"runs: [fit]\nimages: {images}\nmodel: {model}\nchampion: {champion}"
     check(project, tmp_path, f"{text}\ncurves: {{history.csv: [loss]}}\nparams: {{a b/c: 1}}")
+
+
+@pytest.mark.parametrize(
+    ("tags", "message"),
+    [
+        ({"cpu (architecture)": "x"}, r"a run cannot have the tag 'cpu \(architecture\)'"),
+        ({"": "x"}, "a run cannot have the tag ''"),
+        ({"cpu": None}, "the tag cpu of a run is None, but must be a text"),
+    ],
+)
+def test_a_tag_that_mlflow_cannot_change_later_is_refused(tags, message):
+    with pytest.raises(UserError, match=f"^{message}"):
+        check_tags(tags)

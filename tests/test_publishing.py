@@ -286,7 +286,7 @@ def test_results_of_several_parameters_are_not_published(stages, ran):
     before = ids(ran)
     ran.set_params({"train_mlp.learning_rate": 0.5})
     ran.run("dvc", "repro", *stages)
-    expected = r"error: data/\S+ is newer than what was made from it: run dvc repro\n"
+    expected = r"error: data/\S+ was changed after stage \S+ read it: run dvc repro\n"
     assert re.fullmatch(expected, refusal(ran))
     assert ids(ran) == before
 

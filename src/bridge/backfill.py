@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from bridge.database import complete_runs
 from bridge.errors import UserError
 from bridge.files import main_checkout
 from bridge.git import Git
@@ -109,8 +110,11 @@ def _track(git: Git, snapshot: Snapshot) -> list[tuple[str, PublishedRun]]:
         pipeline = Pipeline(root)
         settings = load_settings(root)
         store = configured_store(root, settings.experiment or main_checkout(root).name)
-        for result in load_results(pipeline, settings):
-            _check_there(result)
+        results = load_results(pipeline, settings)
+        known_runs = complete_runs(store, results)
+        for result in results:
+            if result.digest not in known_runs:
+                _check_there(result)
         return track(pipeline, settings, store)
 
 
@@ -118,7 +122,9 @@ def _check_there(result: Result) -> None:
     """Raise UserError where a file is not there: DVC's cache does not have it."""
     for path in {**result.hashes, **result.pictures}:
         if is_in_project(path) and not (result.root / path).exists():
-            raise UserError(f"neither Git nor DVC's cache has {path}")
+            reason = f"neither Git nor DVC's cache has {path}"
+            advice = "dvc fetch --all-commits gets what a remote has"
+            raise UserError(f"{reason} ({advice}; with cache: false, only Git can have it)")
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from bridge.settings import FILE, ModelSettings, TensorType
 
 IMAGE_NAME = re.compile(r"[\w\-. /]+")  # what MLflow takes as the name of an image
 NAME_CHARACTERS = 250  # of a metric, at most
+CHARACTERS = "letters, digits, spaces and _ - . : /"  # in a name of MLflow's
 ANY_SIZE = -1  # in a shape
 
 
@@ -44,8 +45,20 @@ def _refuse(reason: str) -> None:
 def _check_param_names(params: dict[str, Any]) -> None:
     for name in params:
         if valid_name(name) != name:
-            characters = "letters, digits, spaces and _ - . : /"
-            _refuse(f"params: MLflow takes no parameter {name!r}, but names of {characters}")
+            _refuse(f"params: MLflow does not accept the name {name!r}; it allows {CHARACTERS}")
+
+
+def check_tags(tags: dict[str, str]) -> None:
+    """Check the tags that a run is created with: MLflow itself does not, and cannot change them.
+
+    Raises:
+        UserError: a name is none that MLflow takes, or a value is no text.
+    """
+    for name, value in tags.items():
+        if not name or valid_name(name) != name:
+            raise UserError(f"a run cannot have the tag {name!r}: MLflow allows {CHARACTERS}")
+        if not isinstance(value, str):
+            raise UserError(f"the tag {name} of a run is {value!r}, but must be a text")
 
 
 def _check_lengths(names: list[str]) -> None:

@@ -10,7 +10,7 @@ from bridge.init import COMMAND, changes, own_stage, stage_text, write_changes
 from bridge.settings import Settings, load_settings
 from bridge.stages import Pipeline
 from bridge.store import Store, configured_store
-from bridge.tracking import print_runs, track
+from bridge.tracking import print_left_out, print_runs, track
 
 DESCRIPTION = """\
 Publish the results of a DVC pipeline to MLflow: one complete run for each distinct result, however
@@ -104,10 +104,13 @@ def _init(asked: argparse.Namespace) -> None:
 
 def _print_unpublished(pipeline: Pipeline) -> None:
     """Say which stages ours has no output of."""
-    others = [name for name in pipeline.declared if name not in pipeline.upstream]
+    others = []
+    for name, stage in pipeline.declared.items():
+        if stage.outs and name not in pipeline.upstream:
+            others.append(name)
     if others:
-        stage = own_stage(pipeline.root)
-        print(f"{stage} publishes nothing of {', '.join(others)}: init --force adds their outputs")
+        own = own_stage(pipeline.root)
+        print(f"{own} publishes nothing of {', '.join(others)}: init --force adds their outputs")
 
 
 def _check() -> None:
@@ -120,6 +123,7 @@ def _check() -> None:
 
 def _publish() -> None:
     pipeline, settings, store = _load()
+    print_left_out(pipeline)
     print_runs(track(pipeline, settings, store), store)
 
 

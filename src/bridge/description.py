@@ -25,17 +25,9 @@ def describe(
         metrics: of the result.
         experiment_names: of the DVC experiments that had this result.
     """
-    committed = lineage.committed_metrics(result)
     run = f" {escape(result.run)}" if result.run else ""
-    commit = f"commit {_short_commit(lineage)}" if committed else ""
-    lines = [f"Result{run} of the DVC pipeline in {escape(lineage.source)}", ""]
-    lines += [f"| | here | {commit} |", "|---|---:|---:|"]
-    rows: dict[str, tuple[Any, Any]] = {}
-    for name, value in metrics.items():
-        rows[name] = value, committed.get(name, "")
-    rows |= lineage.changed_params(result)
-    for name, (value, before) in rows.items():
-        lines.append(f"| {escape(name)} | {escape(_shorten(value))} | {escape(_shorten(before))} |")
+    lines = [f"Result{run} of the DVC pipeline in {escape(lineage.source)}"]
+    lines += _table(result, lineage, metrics)
     if result.data:
         files = [f"{escape(path)} ({md5})" for path, md5 in result.data.items()]
         lines += ["", f"Data: {', '.join(files)}"]
@@ -43,6 +35,23 @@ def describe(
     if way_back:
         lines += ["", f"To get it back: {way_back}"]
     return "\n".join(lines)
+
+
+def _table(result: Result, lineage: Lineage, metrics: dict[str, float]) -> list[str]:
+    """Return the metrics and the changed parameters, beside those of the commit, as a table."""
+    committed = lineage.committed_metrics(result)
+    rows: dict[str, tuple[Any, Any]] = {}
+    for name, value in metrics.items():
+        rows[name] = value, committed.get(name, "")
+    rows |= lineage.changed_params(result)
+    if not rows:
+        return []
+    has_committed = any(before != "" for _, before in rows.values())
+    commit = f"commit {_short_commit(lineage)}" if has_committed else ""
+    lines = ["", f"| | here | {commit} |", "|---|---:|---:|"]
+    for name, (value, before) in rows.items():
+        lines.append(f"| {escape(name)} | {escape(_shorten(value))} | {escape(_shorten(before))} |")
+    return lines
 
 
 def _way_back(result: Result, lineage: Lineage, experiment_names: list[str]) -> str:

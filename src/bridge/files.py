@@ -21,6 +21,7 @@ from bridge.errors import UserError
 IMAGES = {".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp", ".bmp"}
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 TABLES = {*SEPARATORS, ".json", ".yaml", ".yml"}
+CACHE = ".dvc/cache/files/md5"  # of DVC, if no other place is set
 IGNORE_FILE = ".dvcignore"
 SHOWN_CHARACTERS = 100  # of what a parser says
 
@@ -67,6 +68,11 @@ def md5(path: Path) -> str | None:
 
 def _new_md5() -> Any:
     return hashlib.md5(usedforsecurity=False)
+
+
+def cached_object(root: Path, hashed: str) -> Path:
+    """Return where DVC's cache keeps an object, if the cache lies where it usually does."""
+    return main_checkout(root) / CACHE / hashed[:2] / hashed[2:]
 
 
 def digest(content: Any) -> str:

@@ -85,8 +85,11 @@ class Git:
         answer = self.ask("rev-parse", "--verify", "HEAD")
         if answer.text is not None:
             return Answer(answer.text.strip())
-        is_absent = "not a git repository" in answer.complaint
-        return Answer(None, "" if is_absent else answer.complaint)
+        if "not a git repository" in answer.complaint:
+            return Answer(None)
+        if "Needed a single revision" in answer.complaint:
+            return Answer(None, "there is no commit yet")
+        return answer
 
     def changed_paths(self, paths: list[str]) -> list[str] | None:
         """Return the files that are not as in the commit; None if Git does not say it.

@@ -18,7 +18,7 @@ from bridge.errors import UserError
 from bridge.files import main_checkout
 from bridge.git import Git
 from bridge.settings import FILE
-from bridge.stages import RECEIPTS, Pipeline
+from bridge.stages import NO_OUTPUTS, RECEIPTS, Pipeline
 
 FOLDER = Path(__file__).resolve().parent
 PIPELINE_FILE = "dvc.yaml"
@@ -118,6 +118,8 @@ def changes(pipeline: Pipeline, *, force: bool) -> list[FileChange]:
     """
     if not pipeline.declared:
         raise UserError("there is no stage to publish: dvc.yaml has none")
+    if not pipeline.declared_outs():
+        raise UserError(NO_OUTPUTS)
     found = [_pipeline_change(pipeline, force=force), _ignore_change(pipeline.root)]
     return [change for change in found if change.new != change.old]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from bridge.dvc_index import Values
 from bridge.errors import UserError
-from bridge.files import digest, flatten, ignored_by_dvc, main_checkout, read
+from bridge.files import cached_object, digest, flatten, ignored_by_dvc, main_checkout, read
 from bridge.git import Git
 from bridge.names import display_names
 from bridge.results import Result, locks_of
@@ -66,12 +66,24 @@ class Lineage:
         return self.dirty == "false" and self.changed_stages.isdisjoint(result.stage_names)
 
     def committed_metrics(self, result: Result) -> dict[str, float]:
-        """Return the metrics of the commit that the result has too; none where Git has no file."""
+        """Return the metrics of the result in the commit, if Git or the cache has them."""
         return result.load_numbers(self._committed_content).metrics
 
     def _committed_content(self, path: str) -> Any:
+        """Return what a file holds in the commit; {} where neither Git nor DVC's cache has it."""
         text = Git(self.root).file_at(self.commit, path) if self.commit else None
+        if not text:
+            text = self._cached_text(path)
         return read(Path(path), text) if text else {}
+
+    def _cached_text(self, path: str) -> str | None:
+        """Return a file of the commit from DVC's cache, if that lies where it usually does."""
+        hashed = self._hashes.get(path)
+        if not hashed:
+            return None
+        with suppress(OSError, UnicodeDecodeError):
+            return cached_object(self.root, hashed).read_text("utf-8-sig")
+        return None
 
     def committed_data_digest(self, result: Result) -> str | None:
         """Return, of the commit, what `Result.compared_on` is; None where Git has no dvc.lock."""

@@ -97,9 +97,10 @@ def _print_stage(overview: Overview, pipeline: Pipeline) -> None:
     else:
         overview.line("stage", f"{name}, in {PIPELINE_FILE}")
     others = [stage for stage in pipeline.declared if stage not in pipeline.upstream]
-    if others:
-        advice = f"{name} has no output of theirs among its deps"
-        overview.line("  left out", f"the stages {_shorten(others)}: {advice}")
+    for stage in others:
+        writes_something = bool(pipeline.declared[stage].outs)
+        why = f"none of its outputs is in the deps of {name}" if writes_something else "no outputs"
+        overview.line("  left out", f"stage {stage}: {why}")
     for path in pipeline.left_out():
         overview.line("  left out", f"{path}: no stage writes or reads it")
 
@@ -113,7 +114,14 @@ def _print_result(overview: Overview, pipeline: Pipeline, result: Result) -> Non
         return
     overview.line("  metrics", _shorten([*numbers.metrics]))
     overview.line("  curves", _shorten([*numbers.curves]))
+    for name in numbers.other_ends:
+        what = "a metric and a curve that ends in another value: it becomes one more point"
+        overview.line("  note", f"{name} is {what}; names: in mlflow.yaml can tell them apart")
     overview.line("  data", _shorten([*result.data]))
+    missing = _missing(result)
+    if missing:
+        overview.problem(f"missing: {_shorten(missing)}: dvc pull or dvc repro brings them back")
+        return
     kept = result.kept_files()
     overview.line("  files", _shorten(kept))
     for path in {**result.hashes, **result.pictures}:
@@ -126,12 +134,18 @@ def _print_result(overview: Overview, pipeline: Pipeline, result: Result) -> Non
         overview.problem(str(error))
 
 
+def _missing(result: Result) -> list[str]:
+    """Return the outputs in the project that are not there."""
+    paths = [path for path in {**result.hashes, **result.pictures} if is_in_project(path)]
+    return [path for path in paths if not (result.root / path).exists()]
+
+
 def _reason(result: Result, path: str) -> str:
     """Return why an output is not kept with the run."""
     if not is_in_project(path):
         return "it is outside of the project"
     if result.settings.files:
-        return "no pattern of files: in mlflow.yaml is its own"
+        return "it matches no pattern of files: in mlflow.yaml"
     size = sum(file.stat().st_size for file in files_in(result.root / path) if file.exists())
     return f"it has {size / 1e6:.1f} MB, and max_bytes is {result.settings.max_bytes / 1e6:g} MB"
 

@@ -41,10 +41,11 @@ from mlflow import MlflowClient, MlflowException
 from mlflow.entities import Experiment, LoggedModelStatus, Run, RunTag
 
 from bridge.champion import update_champion
+from bridge.checks import check_tags
 from bridge.database import artifacts_there, champion_tags, model_there, prepare_database
 from bridge.description import describe, run_name
 from bridge.errors import UserError
-from bridge.files import digest
+from bridge.files import digest, main_checkout
 from bridge.init import bridge_command
 from bridge.lineage import Lineage
 from bridge.locks import happened, publish_lock
@@ -259,6 +260,7 @@ def _create_run(publisher: _Publisher, result: Result) -> _RunState:
     client, experiment_id = publisher.client, publisher.experiment.experiment_id
     name = run_name(result, publisher.lineage)
     tags = _first_tags(publisher, result)
+    check_tags(tags)
     return _RunState(client.create_run(experiment_id, tags=tags, run_name=name), is_fresh=True)
 
 
@@ -343,6 +345,8 @@ def _explain(error: Exception, root: Path, store: Store) -> str:
     """Return what went wrong, where, and how to publish when that is mended."""
     reason = " ".join(store.redact(_reason(error, store)).split())[:REASON_CHARACTERS]
     advice = f"when that is mended, {bridge_command(root)} publishes it"
+    if main_checkout(root) != root:  # DVC throws away an experiment that fails in its own folder
+        advice = "when that is mended, run the experiment again: its stages come from the cache"
     return (
         f"cannot publish to {store.redacted_uri}: {reason}\n"
         f"Nothing that was computed is lost; {advice}."

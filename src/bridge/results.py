@@ -9,10 +9,20 @@ from typing import Any
 
 from bridge.dvc_index import CurveTable
 from bridge.errors import UserError
-from bridge.files import digest, files_in, flatten, is_picture, md5, read, read_table
+from bridge.files import (
+    cached_object,
+    digest,
+    files_in,
+    flatten,
+    is_picture,
+    md5,
+    read,
+    read_table,
+)
 from bridge.names import Key, display_names, name_parts
 from bridge.settings import FILE, Settings
 from bridge.stages import (
+    NO_OUTPUTS,
     Hashes,
     Pipeline,
     StageLock,
@@ -37,6 +47,7 @@ class Numbers:
     metrics: dict[str, float]
     curves: dict[str, dict[int, float]]  # values by step; without a metric that ends them
     final_steps: dict[str, int] = field(default_factory=dict)  # of metrics that end a curve
+    other_ends: list[str] = field(default_factory=list)  # metrics that are not what a curve ends in
 
 
 @dataclass(frozen=True)
@@ -175,12 +186,21 @@ class Result:
         """
         with_numbers = {*self.metric_files, *(table.path for table in self.curves)}
         for path, locked in {**self.hashes, **self.pictures}.items():
-            is_own = is_in_project(path)
-            if locked and (is_own or path in with_numbers) and md5(self.root / path) != locked:
-                changed = f"{path} is not what its stage wrote (dvc.lock): run dvc repro"
-                cached = f"the object {locked[:2]}/{locked[2:]} of DVC's cache is corrupted"
-                again = f". If it says so again, {cached}: delete it" if is_own else ""
-                raise UserError(f"{changed}{again}")
+            if locked and (is_in_project(path) or path in with_numbers):
+                self._check_file(path, locked)
+
+    def _check_file(self, path: str, locked: str) -> None:
+        """Raise UserError unless a file has the hash that dvc.lock has."""
+        found = md5(self.root / path)
+        if found == locked:
+            return
+        if found is None:
+            raise UserError(f"{path} is missing: run dvc pull or dvc repro, which bring it back")
+        changed = f"{path} is not what its stage wrote (dvc.lock): run dvc repro"
+        if not cached_object(self.root, locked).exists():
+            raise UserError(changed)
+        cached = f"the object {locked[:2]}/{locked[2:]} of DVC's cache is corrupted"
+        raise UserError(f"{changed}. If it says so again, {cached}: delete it")
 
 
 def is_in_project(path: str) -> bool:
@@ -200,14 +220,16 @@ def _path_of(file: Path, root: Path) -> str:
 def _end_curves(metrics: dict[str, float], curves: dict[str, dict[int, float]]) -> Numbers:
     """Return the numbers; a metric with the name of a curve is its end, and so its last value."""
     final_steps = {}
+    other_ends = []
     for name in metrics.keys() & curves.keys():
         last = max(curves[name])
         if curves[name][last] == metrics[name]:
             del curves[name][last]
             final_steps[name] = last
         else:
+            other_ends.append(name)
             final_steps[name] = last + 1
-    return Numbers(metrics, curves, final_steps)
+    return Numbers(metrics, curves, final_steps, sorted(other_ends))
 
 
 def _with_steps(rows: list[dict[str, Any]], x: str) -> tuple[list[dict[str, Any]], str]:
@@ -255,6 +277,8 @@ def load_results(pipeline: Pipeline, settings: Settings) -> list[Result]:
     code = settings.model.code if settings.model else []
     own = os.path.relpath(Path(__file__).resolve().parent, pipeline.root).replace(os.sep, "/")
     pipeline.check_own_deps([FILE, own, *code])
+    if pipeline.declared and not pipeline.declared_outs():
+        raise UserError(NO_OUTPUTS)
     if not pipeline.upstream:
         reason = "dvc.yaml has none, or none that writes a dep of ours"
         raise UserError(f"there are no stages to publish: {reason}")

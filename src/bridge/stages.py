@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,10 @@ from bridge.names import Key
 
 RECEIPT = "mlflow-bridge/receipt.json"  # the output of our own stage
 RECEIPTS = (RECEIPT, "mlruns/receipt.json")  # and what it was before
+NO_OUTPUTS = (
+    "there is no result to publish: no stage in dvc.yaml writes anything; "
+    "give the files that a stage writes to its outs, metrics or plots"
+)
 SHOWN_CHARACTERS = 60  # of a command in a message
 SHOWN_PATHS = 5  # of several in a message
 
@@ -52,8 +57,9 @@ class Pipeline:
         params: the files of parameters that dvc.yaml names beside the stages.
         beside: all files that dvc.yaml names beside the stages.
         receipt: path of the output of our own stage.
-        upstream: names of the stages that our own comes after, directly or not; of all stages
-            where our own is not in dvc.yaml.
+        upstream: names of the stages that our own comes after, directly or not. Where our own is
+            not in dvc.yaml, of all stages that write something, and of those before them: the same
+            as if our own depended on all that is written.
     """
 
     def __init__(self, root: Path, index: Index | None = None) -> None:
@@ -79,7 +85,9 @@ class Pipeline:
                 self.declared[name] = stage
         used = {name: stage.used for name, stage in self.declared.items()}
         self.locks = self.read_locks(self._lock_content, used)
-        self.upstream = self.trace(self.declared if before_ours is None else before_ours)
+        if before_ours is None:
+            before_ours = [name for name, stage in self.declared.items() if stage.outs]
+        self.upstream = self.trace(before_ours)
 
     def _lock_content(self, path: str) -> Any:
         return read_kept(self.root, path) if (self.root / path).exists() else {}
@@ -143,7 +151,7 @@ class Pipeline:
                 if file in values:
                     _check_params(name, file, used, values[file])
             _check_declaration(name, self.declared[name], lock)
-        self._check_deps(locks.values(), outs)
+        self._check_deps(locks, outs)
 
     def _current_params(self, locks: Iterable[StageLock]) -> Values:
         """Return the values of now by file and name."""
@@ -154,22 +162,20 @@ class Pipeline:
                     values[file] = flatten(read(self.root / file))
         return values
 
-    def _check_deps(self, locks: Iterable[StageLock], outs: Hashes) -> None:
+    def _check_deps(self, locks: dict[str, StageLock], outs: Hashes) -> None:
         """Check that what stages read is what the others wrote: all of an output, or a part.
 
         So are files of parameters that dvc.yaml names beside the stages: their values are shown.
         """
-        deps: dict[str, set[str | None]] = {}
-        for lock in locks:
-            for dep, used in lock.deps.items():
-                deps.setdefault(dep, set()).add(used)
-        for dep in overlapping_paths(deps, outs):
-            now = outs.get(dep) or md5(self.root / dep)
-            if now and deps[dep] != {now}:
-                raise UserError(f"{dep} is newer than what was made from it: run dvc repro")
-        for dep in overlapping_paths(deps, self.params):
-            if dep not in outs and deps[dep] != {md5(self.root / dep)}:
-                raise UserError(f"{dep} was changed after the results were made: run dvc repro")
+        hash_now = cache(lambda path: md5(self.root / path))
+        for name, lock in locks.items():
+            for dep in overlapping_paths(lock.deps, outs):
+                now = outs.get(dep) or hash_now(dep)
+                if now and lock.deps[dep] != now:
+                    raise UserError(f"{dep} was changed after stage {name} read it: run dvc repro")
+            for dep in overlapping_paths(lock.deps, self.params):
+                if dep not in outs and lock.deps[dep] != hash_now(dep):
+                    raise UserError(f"{dep} was changed after stage {name} read it: run dvc repro")
 
     def check_own_deps(self, others: Iterable[str] = ()) -> None:
         """Check that our own stage comes after all that the others write now.
@@ -197,13 +203,9 @@ class Pipeline:
             if not self._is_after_ours(group):
                 missed += absent
         if missed:
-            paths = _listed(missed)
-            advice = (
-                f"add it to the deps of {name} in dvc.yaml, with the same ${{...}} if it has one"
-            )
-            raise UserError(
-                f"stage {name} does not depend on {paths}, which is written now: {advice}"
-            )
+            lacks = f"the deps of stage {name} lack {_listed(missed)}, which other stages write now"
+            advice = "add to dvc.yaml what is missing, with the same ${...} where a path has one"
+            raise UserError(f"{lacks}: {advice}")
 
     def _known_paths(self) -> set[str]:
         """Return every path that a stage reads or writes."""

@@ -29,7 +29,6 @@ def track(pipeline: Pipeline, settings: Settings, store: Store) -> list[tuple[st
             unreachable or refuses.
     """
     results = load_results(pipeline, settings)
-    print_left_out(pipeline)
     relocate_artifacts(store)
     runs = complete_runs(store, results)
     missing = [result for result in results if not is_shown(result, runs.get(result.digest))]
@@ -48,8 +47,11 @@ def print_left_out(pipeline: Pipeline) -> None:
     """Say which files that dvc.yaml names beside the stages are not published, and why."""
     paths = pipeline.left_out()
     if paths:
+        from bridge.init import bridge_command
+
         why = "no stage writes or reads it, so nobody knows which result it belongs to"
-        advice = "add it to the outs of the stage that writes it, with cache: false if it is in Git"
+        outs = "add it to the outs of the stage that writes it, with cache: false if it is in Git"
+        advice = f"{outs}, then run {bridge_command(pipeline.root)} init --force"
         print(f"note: left out: {', '.join(paths)}: {why}; {advice}", file=sys.stderr)
 
 
