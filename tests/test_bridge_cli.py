@@ -14,11 +14,11 @@ from conftest import ROOT
 from ruamel.yaml import YAML
 
 from bridge import dvc_index, versions
+from bridge.check import print_overview
 from bridge.dvc_index import Index, StageDeclaration
 from bridge.errors import UserError
 from bridge.files import md5, project_root
 from bridge.init import changes, missing_rules, stage_text, write_changes
-from bridge.overview import print_overview
 from bridge.settings import Settings
 from bridge.stages import Pipeline
 from bridge.store import configured_store

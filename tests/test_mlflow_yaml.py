@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bridge.checks import check_result, check_tags
 from bridge.dvc_index import CurveTable, Index, StageDeclaration
 from bridge.errors import UserError
 from bridge.files import md5
 from bridge.results import load_results
 from bridge.settings import load_settings
 from bridge.stages import Pipeline
+from bridge.validation import check_result, check_tags
 
 OUTS = ["weights.txt", "table", "frames", "last.png", "metrics.json", "history.csv"]
 FIT = StageDeclaration(
@@ -115,7 +115,7 @@ def test_a_mistake_is_told_with_key_value_and_what_is_allowed(tmp_path, text, me
         ("{runs: [fit], data: [b.csv]}", "b.csv is not a file of a stage upstream of a"),
         ("model: {loader: serve, file: w.txt}", "w.txt is not a file of a stage upstream"),
         ("names: {fit.rate: x, fit.depth: x}", "fit.depth of params.yaml and fit.rate of params"),
-        ("curves: {other.csv: [loss]}", "curves: other.csv is no table that plots: in dvc.yaml"),
+        ("curves: {other.csv: [loss]}", "curves: dvc.yaml has no plot of other.csv with an x"),
         ("curves: {history.csv: [gain]}", "curves: history.csv has no numbers gain by growing"),
         ("images: {all: table}", "images: rows.csv in table is not named after its step"),
     ],

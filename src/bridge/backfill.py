@@ -1,7 +1,7 @@
-"""Publish results that were there before: those of DVC experiments and of commits.
+"""Publish earlier results: of DVC experiments, and of commits.
 
-Each is brought back from Git and from DVC's cache in a folder of its own, where DVC has those of
-its experiments, too. So nothing in the checkout changes, nothing is run, and the store is that of
+Each is brought back from Git and from DVC's cache in a folder of its own, beside the folders of
+DVC's experiments. So nothing in the checkout changes, nothing is run, and the store is that of
 the checkout. The settings (mlflow.yaml) are those of the experiment or commit.
 """
 

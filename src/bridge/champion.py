@@ -18,12 +18,12 @@ from mlflow.entities.model_registry import ModelVersion
 from bridge.database import model_there
 from bridge.files import digest
 from bridge.lineage import Lineage
-from bridge.locks import happened, publish_lock
+from bridge.locks import apply_unless_raced, publish_lock
 from bridge.results import Result
 from bridge.store import ALIAS, COMPLETE, DATA, METRIC, MODEL, Store, alias_of, safe_name
 
 LOCK = digest(ALIAS)
-MOST = 20  # runs that are looked at for the best: models may have been deleted
+MAX_CANDIDATES = 20  # runs that are looked at for the best: models may have been deleted
 MOST_VERSIONS = 10_000  # that MLflow gives at once
 VERSION_DATA = "data"  # tag of a registered version: digest of the data that it is compared on
 
@@ -55,7 +55,7 @@ class Champions:
 
     best: dict[str, Run]  # by digest of the data
     data: str | None  # digest of the data whose best is `champion`
-    no_longer: list[str]  # aliases of data that no run is left on
+    stale_aliases: list[str]  # aliases of data that no run is left on
 
     @property
     def runs(self) -> dict[str, Run]:
@@ -65,9 +65,9 @@ class Champions:
             runs[ALIAS] = self.best[self.data]
         return runs
 
-    def are_in(self, registered: Registered) -> bool:
+    def match(self, registered: Registered) -> bool:
         """Return whether each of them has its alias, and no alias is left over."""
-        if not registered.aliases.keys().isdisjoint(self.no_longer):
+        if not registered.aliases.keys().isdisjoint(self.stale_aliases):
             return False
         for alias, run in self.runs.items():
             version = registered.version_of(run)
@@ -92,7 +92,9 @@ class Candidates:
         complete = f"tags.`{COMPLETE}` = 'true' AND tags.`{DATA}` = '{data}'"
         order = [f"metrics.`{metric}` DESC", "attributes.start_time ASC", "attributes.run_id ASC"]
         experiments = [self.experiment_id]
-        for run in self.client.search_runs(experiments, complete, max_results=MOST, order_by=order):
+        for run in self.client.search_runs(
+            experiments, complete, max_results=MAX_CANDIDATES, order_by=order
+        ):
             value = run.data.metrics.get(metric)
             is_number = value is not None and not math.isnan(value)
             if is_number and self._has_model(run):
@@ -137,13 +139,13 @@ def update_champion(
     candidates = Candidates(client, store, experiment_id)
     registered = _read_registry(client, registry)
     champions = _find_champions(candidates, compared, lineage, registered)
-    if champions.are_in(registered):
+    if champions.match(registered):
         return
     with publish_lock(client, store, registry, LOCK):
         registered = _read_registry(client, registry)
         _adopt(client, registered)
         champions = _find_champions(candidates, compared, lineage, registered)
-        happened(client.create_registered_model, registry)
+        apply_unless_raced(client.create_registered_model, registry)
         for alias, run in champions.runs.items():
             version = registered.version_of(run)
             if version is None:
@@ -151,7 +153,7 @@ def update_champion(
                 registered = _read_registry(client, registry)
             if registered.aliases.get(alias) != version:
                 client.set_registered_model_alias(registry, alias, version)
-        for alias in registered.aliases.keys() & set(champions.no_longer):
+        for alias in registered.aliases.keys() & set(champions.stale_aliases):
             client.delete_registered_model_alias(registry, alias)
 
 
@@ -192,17 +194,17 @@ def _find_champions(
     wanted = [lineage.committed_data_digest(result) for result in results]
     wanted += [registered.data_of(ALIAS), *metrics]
     best = {}
-    no_longer = []
+    stale_aliases = []
     for data in dict.fromkeys(filter(None, wanted)):
         run = candidates.find_best(data, metrics.get(data, _metric(results[0])))
         if run:
             best[data] = run
         else:
-            no_longer.append(alias_of(data))
+            stale_aliases.append(alias_of(data))
     chosen = [data for data in wanted if data in best]
     if not chosen:
-        no_longer.append(ALIAS)
-    return Champions(best, chosen[0] if chosen else None, no_longer)
+        stale_aliases.append(ALIAS)
+    return Champions(best, chosen[0] if chosen else None, stale_aliases)
 
 
 def _metric(result: Result) -> str:

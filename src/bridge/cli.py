@@ -114,7 +114,7 @@ def _print_unpublished(pipeline: Pipeline) -> None:
 
 
 def _check() -> None:
-    from bridge.overview import print_overview
+    from bridge.check import print_overview
 
     pipeline, settings, store = _load()
     if not print_overview(pipeline, settings, store):

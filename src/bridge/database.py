@@ -192,7 +192,7 @@ def model_there(location: str) -> bool:
 
 
 def relocate_artifacts(store: Store) -> None:
-    """Write the paths of a store anew whose checkout was moved: MLflow keeps absolute ones.
+    """Update the paths in a store after its checkout was moved: MLflow stores absolute ones.
 
     In one transaction, so that others see the old paths or the new. At every run, not by a command
     of its own: it is one query, and MLflow lists nothing, without a word, under the old paths.
@@ -273,11 +273,11 @@ def _explain(error: sqlite3.Error, file: Path) -> str:
 
 
 def _create_database(store: Store, file: Path) -> None:
-    """Make the tables of a new database aside, and put the whole file in place.
+    """Create a new database in a temporary file, then move it into place.
 
-    MLflow makes them in place, where two at once, or a kill half-way, leave a database that never
-    works again. It commits 70 times: in memory none of them waits for the disk, which saves a
-    second or more of the first `dvc repro`.
+    MLflow creates it in place, where two processes at once, or a kill half-way, leave a database
+    that never works again. It commits 70 times: in memory none of these commits waits for the
+    disk, which saves a second or more of the first `dvc repro`.
     """
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 

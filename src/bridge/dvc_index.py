@@ -23,11 +23,11 @@ from bridge.versions import check_versions
 MADE_FOR = "3.67.1"
 KEPT_ANSWER = ".dvc/tmp/bridge.index"
 KEPT_LOCK = ".dvc/tmp/bridge.lock"
-ANSWER_FORMAT = 2  # a kept answer of an older bridge lacks something: DVC is asked again
+ANSWER_FORMAT = 2  # an answer that an older bridge has kept is not used
 LONG_LOCK = 20_000  # bytes: a shorter one is parsed as fast as a kept one is found
 PIPELINE_FILE = "dvc.yaml"
 TEMPLATE = re.compile(r"\$\{(?!\s*(item|key)\b)")  # a value from elsewhere than a `foreach`
-MORE_THAN_ITEM = re.compile(r"\$\{(?!\s*(item|key)\s*\})")  # its name has the item itself
+MORE_THAN_ITEM = re.compile(r"\$\{(?!\s*(item|key)\s*\})")  # more than a stage's name has
 LINE_TEMPLATES = (None, "linear", "simple", "smooth")  # of plots that are drawn over the rows
 # Keys of a stage that say what it does; of those in PATHS, only the paths and not how it is shown.
 ACTIONS = {"cmd", "deps", "outs", "params", "metrics", "plots", "wdir"}
@@ -162,7 +162,7 @@ def ask_dvc(root: Path) -> Index:
         version = dvc.__version__
         if version == MADE_FOR:
             raise
-        made = f"this bridge was made for DVC {MADE_FOR}, and DVC {version} is otherwise inside"
+        made = f"this bridge was written for DVC {MADE_FOR}; DVC {version} has other internals"
         raise UserError(f"{made} ({error}): pip install dvc=={MADE_FOR}") from None
 
 

@@ -1,4 +1,4 @@
-"""Set up MLflow, which reads its settings when it is imported."""
+"""Set the variables that MLflow reads when it is imported."""
 
 import os
 

@@ -153,8 +153,8 @@ def _read_python(statements: list[ast.stmt], *, is_init: bool = False) -> dict[s
     """Return the values that code gives to names, as DVC takes them for parameters.
 
     Args:
-        statements: of a module or a class; of its `__init__`, whose names are those of `self`.
-        is_init: whether they are those of an `__init__`.
+        statements: of a module, of a class, or of its `__init__`, which sets attributes of `self`.
+        is_init: whether they are from an `__init__`.
     """
     values: dict[str, Any] = {}
     for statement in statements:

@@ -106,10 +106,10 @@ class Git:
             return None
         entries = [entry for entry in answer.text.split("\0") if entry]
         changed = [os.path.relpath(entry[3:], prefix or ".") for entry in entries]
-        return [*changed, *self._changed_in_secret(paths)]
+        return [*changed, *self._changed_but_hidden(paths)]
 
-    def _changed_in_secret(self, paths: list[str]) -> list[str]:
-        """Return changed files of which Git was told to assume that they are not."""
+    def _changed_but_hidden(self, paths: list[str]) -> list[str]:
+        """Return changed files that are marked assume-unchanged or skip-worktree."""
         text = self.ask("ls-files", "-v", "-z", "--", *paths).text or ""
         changed = []
         for entry in filter(None, text.split("\0")):
@@ -151,7 +151,7 @@ class Git:
         return self.ask(*command, literal=False).text is not None
 
     def tracked(self, paths: list[str]) -> list[str]:
-        """Return those of the files, and of the files in the folders, that Git tracks."""
+        """Return which of the files, and of the files in the folders, Git tracks."""
         text = self.ask("ls-files", "-z", "--", *paths).text or ""
         return [path for path in text.split("\0") if path]
 

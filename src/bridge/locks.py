@@ -17,9 +17,9 @@ from bridge.store import Store
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-PATIENCE = 120  # seconds until a claim that nobody renews is that of a publisher that was killed
-RENEW_AFTER = 30  # seconds: a publisher that is alive renews its claim so often
-TELL_AFTER = 3  # seconds of waiting, until it is said for whom
+CLAIM_TIMEOUT = 120  # seconds without a renewal, after which a claim counts as abandoned
+RENEW_AFTER = 30  # seconds between the renewals of a claim
+TELL_AFTER = 3  # seconds of waiting, after which a message says for whom
 POLL = 0.2  # seconds
 KEY_DIGITS = 16  # of what is locked, in names
 CREATED_BY_ANOTHER = "RESOURCE_ALREADY_EXISTS"
@@ -40,7 +40,7 @@ def file_lock(store: Store, key: str) -> Iterator[Path]:
         lock.acquire(timeout=TELL_AFTER)
     except Timeout:
         print(f"waiting for another publisher on this machine ({path})", file=sys.stderr)
-        lock.acquire(timeout=5 * PATIENCE)
+        lock.acquire(timeout=5 * CLAIM_TIMEOUT)
     try:
         yield path
     finally:
@@ -132,7 +132,9 @@ class Claim:
         seen = None
         is_told = False
         while True:
-            happened(self.client.create_registered_model, self.name, description=self.description)
+            apply_unless_raced(
+                self.client.create_registered_model, self.name, description=self.description
+            )
             # Looked at again, whatever that said: an answer may have been lost, or another may have
             # taken away what we made.
             current = self._read()
@@ -143,7 +145,7 @@ class Claim:
             now = time.monotonic()
             if current != seen:
                 seen, seen_since = current, now
-            if current.description == own_before or now - seen_since > PATIENCE:
+            if current.description == own_before or now - seen_since > CLAIM_TIMEOUT:
                 self._take_away(current)
                 continue
             if now - begin > TELL_AFTER and not is_told:
@@ -172,7 +174,7 @@ class Claim:
 
     def _tell(self, other: State) -> None:
         holder = other.description.rpartition(" ")[0]
-        patience = f"at most {PATIENCE} s, if it was killed"
+        patience = f"at most {CLAIM_TIMEOUT} s, if it was killed"
         print(f"waiting for {holder}, which publishes the same ({patience})", file=sys.stderr)
 
     def _is_ours(self) -> bool:
@@ -190,16 +192,16 @@ class Claim:
         name = f"{self.name}~{digest(other.description)[:KEY_DIGITS]}"
         if self._read() != other:
             return
-        if not happened(self.client.rename_registered_model, self.name, name):
+        if not apply_unless_raced(self.client.rename_registered_model, self.name, name):
             return
         taken = self._read(name)
         if taken and taken.description != other.description:  # it was made since we looked
-            happened(self.client.rename_registered_model, name, self.name)
+            apply_unless_raced(self.client.rename_registered_model, name, self.name)
         else:
             self.taken_away.append(name)
 
 
-def happened(change: Callable[..., Any], *arguments: Any, **named: Any) -> bool:
+def apply_unless_raced(change: Callable[..., Any], *arguments: Any, **named: Any) -> bool:
     """Make a change in MLflow; return False if another made it, or took its object away."""
     from mlflow import MlflowException
 

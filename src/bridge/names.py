@@ -25,7 +25,7 @@ def name_parts(file: str, folder: str = "", item: str = "", run: str = "") -> li
         file: path in the project.
         folder: that dvc.yaml names instead of the file; "" if it names the file.
         item: of the `foreach` or `matrix` stage that writes it.
-        run: the item that the whole run is about, which is said nowhere.
+        run: the item that the whole run is about; it does not appear in names.
     """
     path = PurePosixPath(file)
     if f"/{DVCLIVE}" in f"/{file}":

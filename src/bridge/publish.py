@@ -2,24 +2,26 @@
 
 For each result, in this order:
 
-1. Its numbers are read: what is wrong with them is found before there is a run.
-2. Its run is looked for by the tag bridge.result. If nothing of it is missing, that is all.
-3. Its lock is taken: whoever publishes a result holds it alone (locks.py). What another has done
-   meanwhile is looked at again.
-4. The run is created with the tag bridge.result, if it is not there.
-5. The model is logged, if the result has one: the metrics of step 6 are linked to it.
-6. Parameters, metrics, curves and the data set are logged.
-7. Files and images are logged. While they are old and new, the run has no digest of its pictures.
-8. The run is FINISHED. That says little: MLflow sets it of half-written runs, too.
-9. Description, digest of the pictures, and the tag bridge.complete are written, in one batch.
+1. Read its numbers: what is wrong with them is found before there is a run.
+2. Look for its run by the tag bridge.result. If the run is whole, stop here.
+3. Take its lock: one publisher at a time works on a result (locks.py). Then look for the run again:
+   another publisher may have been at work meanwhile.
+4. Create the run with the tag bridge.result, if there is none.
+5. Log the model, if the result has one: the metrics of step 6 are linked to it.
+6. Log parameters, metrics, curves and the data set.
+7. Log files and images. While old and new ones are mixed, the tag with their digest is empty.
+8. Set the status FINISHED. It proves nothing: MLflow also sets it on half-written runs.
+9. Write the description, the digest of the pictures and the tag bridge.complete, in one batch.
+   From now on the run counts as complete.
 
-And when all results are there:
+And after all results:
 
-10. The best models get their aliases (champion.py), out of the runs that are there.
+10. Give the best models their aliases (champion.py).
 
-What is killed before 9 is found in 2 the next time, and written again from 5 on: everything is
-written with the same name, step and time as before, so that it is there once (run_content.py).
-What is killed before 10 is found by the alias that the best run does not have.
+If it is killed before 9, step 2 of the next publication finds an incomplete run, and steps 5 to 9
+write everything again, with the same names, steps and times, so that nothing is there twice
+(run_content.py). If it is killed before 10, the next publication sees that the best run lacks its
+alias.
 """
 
 import colorsys
@@ -41,14 +43,13 @@ from mlflow import MlflowClient, MlflowException
 from mlflow.entities import Experiment, LoggedModelStatus, Run, RunTag
 
 from bridge.champion import update_champion
-from bridge.checks import check_tags
 from bridge.database import artifacts_there, champion_tags, model_there, prepare_database
 from bridge.description import describe, run_name
 from bridge.errors import UserError
 from bridge.files import digest, main_checkout
 from bridge.init import bridge_command
 from bridge.lineage import Lineage
-from bridge.locks import happened, publish_lock
+from bridge.locks import apply_unless_raced, publish_lock
 from bridge.names import valid_name
 from bridge.results import Numbers, Result
 from bridge.run_content import (
@@ -74,6 +75,7 @@ from bridge.store import (
     artifact_location,
     safe_name,
 )
+from bridge.validation import check_tags
 
 SEQUENCE_NUMBER = "bridge.order"  # tag of a run: how many were published before it
 NOTE = "mlflow.note.content"  # tag of a run: its description
@@ -103,26 +105,26 @@ class _Publisher:
 
 @dataclass(frozen=True)
 class _RunState:
-    """What there is of a result's run, and what is missing."""
+    """The run of a result, and what it lacks."""
 
     run: Run
-    is_fresh: bool = False  # made just now: nothing is there
-    is_lost: bool = False  # its artifacts are gone
-    lacks_model: bool = False  # or its files are gone
+    is_fresh: bool = False  # created just now, so it is empty
+    is_lost: bool = False  # its artifacts were deleted
+    lacks_model: bool = False  # or the files of the model
 
     @property
-    def is_begun(self) -> bool:
-        """Whether it was never complete."""
+    def is_incomplete(self) -> bool:
+        """Whether the run still lacks the tag bridge.complete."""
         return COMPLETE not in self.run.data.tags
 
     def has_pictures(self, result: Result) -> bool:
         return bool(self.run.data.tags.get(PICTURES) == result.pictures_digest)
 
     def is_whole(self, result: Result, experiment: str | None) -> bool:
-        """Return whether nothing is missing: nor the name of the DVC experiment."""
+        """Return whether the run lacks nothing, the name of the DVC experiment included."""
         names = self.run.data.tags.get(EXPERIMENTS, "").split()
         is_named = experiment is None or experiment in names
-        is_there = not (self.is_begun or self.is_lost or self.lacks_model)
+        is_there = not (self.is_incomplete or self.is_lost or self.lacks_model)
         is_compared = champion_tags(result).items() <= self.run.data.tags.items()
         return is_there and is_named and is_compared and self.has_pictures(result)
 
@@ -131,7 +133,7 @@ def publish(results: list[Result], lineage: Lineage, store: Store) -> dict[str, 
     """Publish results, and return their runs by digest.
 
     Args:
-        results: checked, so that MLflow refuses nothing of them (checks.py).
+        results: checked, so that MLflow refuses nothing of them (validation.py).
         lineage: where they come from.
         store: where they go to.
 
@@ -171,12 +173,12 @@ def _publish_result(publisher: _Publisher, result: Result) -> PublishedRun:
         return _published(state.run, {}, is_new=False)
     with publish_lock(publisher.client, publisher.store, publisher.registry, result.digest):  # 3
         state = _find_run(publisher, result)
-        if state and state.is_begun and not can_go_on(state.run, result, numbers):
+        if state and state.is_incomplete and not can_go_on(state.run, result, numbers):
             publisher.client.delete_run(state.run.info.run_id)
             state = None
         state = state or _create_run(publisher, result)  # 4
         tags = _write(publisher, state, result, numbers)  # 5 to 9
-    return _published(state.run, tags, is_new=state.is_begun)
+    return _published(state.run, tags, is_new=state.is_incomplete)
 
 
 def _published(run: Run, tags: dict[str, str], *, is_new: bool) -> PublishedRun:
@@ -191,18 +193,18 @@ def _write(
     client, store, run = publisher.client, publisher.store, state.run
     run_id = run.info.run_id
     tags = _last_tags(publisher, run, result, numbers.metrics)
-    if result.settings.model and (state.is_begun or state.lacks_model):
+    if result.settings.model and (state.is_incomplete or state.lacks_model):
         tags[MODEL] = log_model(client, store, run, result, is_fresh=state.is_fresh)  # 5
     if state.lacks_model:
         link_metrics(client, run, result, numbers, tags[MODEL])
-    if state.is_begun:
+    if state.is_incomplete:
         log_values(client, run, result, numbers, tags.get(MODEL))  # 6
     if state.is_lost or not state.has_pictures(result):
         if not state.is_fresh:
             client.set_tag(run_id, PICTURES, "")
             remove_images(run, result)
         log_files(store, run, result)  # 7
-    if state.is_begun:
+    if state.is_incomplete:
         client.set_terminated(run_id, "FINISHED")  # 8
     last = [RunTag(key, value) for key, value in {**tags, COMPLETE: "true"}.items()]
     client.log_batch(run_id, tags=last)  # 9
@@ -320,7 +322,7 @@ def _find_or_create_experiment(client: MlflowClient, store: Store) -> Experiment
     else:
         found = client.get_experiment_by_name(store.experiment)
         if found is None:
-            happened(client.create_experiment, store.experiment, **_location(store))
+            apply_unless_raced(client.create_experiment, store.experiment, **_location(store))
             found = client.get_experiment_by_name(store.experiment)
     if found.lifecycle_stage != "active":
         advice = "restore it, or set MLFLOW_EXPERIMENT_NAME"

@@ -96,7 +96,7 @@ class Result:
         curves = self._load_curves()
         names = display_names(metrics, self.settings.names, self._name_parts)
         curve_names = display_names(curves, self.settings.names, self._name_parts)
-        return _end_curves(
+        return _attach_final_values(
             {names[key]: value for key, value in metrics.items()},
             {curve_names[key]: points for key, points in curves.items()},
         )
@@ -121,14 +121,17 @@ class Result:
         return metrics
 
     def _expand(self, paths: list[str]) -> list[str]:
-        """Return the paths of files: of a folder, those of all files in it."""
+        """Return the paths of files; a folder is replaced by the files in it."""
         files = []
         for path in paths:
             files += [_path_of(file, self.root) for file in files_in(self.root / path)]
         return list(dict.fromkeys(files))
 
     def _load_curves(self) -> dict[Key, dict[int, float]]:
-        """Return the points of each curve; what says most about a table is what counts."""
+        """Return the points of each curve.
+
+        If a table is declared twice, the more precise declaration counts.
+        """
         curves = {}
         for table in sorted(self.curves, key=lambda table: (bool(table.x), len(table.path))):
             for file in files_in(self.root / table.path):
@@ -217,8 +220,8 @@ def _path_of(file: Path, root: Path) -> str:
     return file.relative_to(root).as_posix() if file.is_relative_to(root) else file.as_posix()
 
 
-def _end_curves(metrics: dict[str, float], curves: dict[str, dict[int, float]]) -> Numbers:
-    """Return the numbers; a metric with the name of a curve is its end, and so its last value."""
+def _attach_final_values(metrics: dict[str, float], curves: dict[str, dict[int, float]]) -> Numbers:
+    """Return the numbers; a metric that has the name of a curve is the last point of that curve."""
     final_steps = {}
     other_ends = []
     for name in metrics.keys() & curves.keys():
@@ -323,7 +326,7 @@ def _check_curves(pipeline: Pipeline, settings: Settings, runs: Iterable[str]) -
         paths = {path.replace("{run}", run) for run in runs}
         if not paths & tables:
             known = ", ".join(sorted(tables)) or "none"
-            wrong = f"{path} is no table that plots: in dvc.yaml has with an x; those are {known}"
+            wrong = f"dvc.yaml has no plot of {path} with an x; it has {known}"
             raise UserError(f"{FILE}: curves: {wrong}")
 
 
@@ -431,7 +434,7 @@ def _result_digest(
 
 
 def _final_pictures(root: Path, files: _Files) -> Hashes:
-    """Return the outputs that are pictures, and that no stage goes on from."""
+    """Return the outputs that are pictures, and that no stage reads."""
     needed = set(overlapping_paths(files.outs, files.deps))
     pictures = {}
     for path, hashed in files.outs.items():
@@ -466,5 +469,5 @@ def _check_paths(files: _Files, run: str, settings: Settings) -> None:
 
 
 def locks_of(result: Result, locks: dict[str, StageLock]) -> list[StageLock]:
-    """Return those of the stages that a result was made by."""
+    """Return the stages that a result was made by."""
     return [locks[name] for name in result.stage_names if name in locks]

@@ -39,15 +39,16 @@ from bridge.results import Numbers, Result, StepImage
 from bridge.store import Store
 
 UPLOADS = 8  # files on their way to a server at once
-# MLflow's limits: of a batch, and of characters.
-BATCH_METRICS = 900  # of 1000 values, with the parameters
+# Limits of MLflow. A batch has at most 1000 values, parameters included.
+BATCH_METRICS = 900
 BATCH_PARAMS = 100
 REFUSED_IN_MODEL = "[/:.%\"']"  # characters of a model's name
 KEY_CHARACTERS = 250
-WEBP_PIXELS = 16_383  # a side
-PLAIN_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")  # of Pillow
 VALUE_CHARACTERS = 6000
 DIGEST_CHARACTERS = 36
+# Limits of WebP: pixels of a side, and Pillow's modes that it can hold.
+WEBP_PIXELS = 16_383
+PLAIN_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
 
 
 def log_model(
@@ -113,10 +114,13 @@ def can_go_on(run: Run, result: Result, numbers: Numbers) -> bool:
 def log_values(
     client: MlflowClient, run: Run, result: Result, numbers: Numbers, model_id: str | None
 ) -> None:
-    """Log parameters, the data set, curves by step, and final values at step 0: they become bars.
+    """Log parameters, the data set, curves by step, and final values.
 
-    The time of a value comes from the start of the run and its step, not from the clock: MLflow
-    takes one with the same step and time for the same.
+    MLflow draws a metric with one value as a bar, so a final value is logged once, at step 0. One
+    that has the name of a curve is the last point of that curve.
+
+    The time of a value comes from the start of the run and its step, not from the clock: for
+    MLflow, two values with the same step and time are one.
     """
     run_id, start = run.info.run_id, run.info.start_time
     metrics = _final_metrics(run, result, numbers, model_id)
@@ -226,7 +230,7 @@ def _unique_part(result_digest: str) -> uuid.UUID:
 
 
 def remove_images(run: Run, result: Result) -> None:
-    """Remove the images that the bridge wrote: those of steps that are no longer drawn would stay.
+    """Remove the images that the bridge wrote: else steps that are no longer drawn would stay.
 
     Those that a user has added to the run are left.
     """

@@ -287,7 +287,7 @@ def _shorten(command: str) -> str:
 
 
 def _check_params(stage: str, file: str, used: dict[str, Any], values: dict[str, Any]) -> None:
-    """Check that the parameters that a stage used are those of now."""
+    """Check that a stage was run with the parameters of now."""
     for key, value in used.items():
         given = values.get(key)
         is_indexed = "[" in key  # an item of a list: it is not among the dotted names
@@ -304,7 +304,7 @@ def same_value(value: Any, other: Any) -> bool:
 
 
 def overlapping_paths(paths: Iterable[str], others: Iterable[str]) -> list[str]:
-    """Return those of the paths that are one of the others, lie in one, or hold one."""
+    """Return the paths that are one of the others, lie in one, or contain one."""
     others = set(others)
     folders: set[str] = set()
     for other in others:
@@ -403,7 +403,7 @@ def _parse_lock(wdir: str, entry: dict[str, Any], used: Values) -> StageLock:
 
 
 def _parse_hashes(wdir: str, parts: list[dict[str, Any]]) -> Hashes:
-    """Return hashes by path; those of a remote file have other names than md5."""
+    """Return hashes by path; the hash of a remote file has another name than md5."""
     hashes = {}
     for part in parts:
         path = inside(wdir, part["path"])

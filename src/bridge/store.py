@@ -49,7 +49,7 @@ class Store:
     """A tracking store."""
 
     uri: str  # as MLflow takes it, in the folder of an SQLite database
-    experiment: str  # name of the MLflow experiment; "" where only its ID is said
+    experiment: str  # name of the MLflow experiment; "" where only its ID is known
     experiment_id: str | None  # where MLFLOW_EXPERIMENT_ID says it
     file: Path | None  # of an SQLite database
     folder: Path  # the bridge's own, beside the file: locks, and artifacts unless a server has them
@@ -64,7 +64,7 @@ class Store:
         return f"sqlite:///{self.file}" if self.file else redact_address(self.uri)
 
     def redact(self, text: str) -> str:
-        """Return a text of somebody else's without secrets: those of this address and of others."""
+        """Return a text without the secrets of this address and of others in it."""
         text = text.replace(self.uri, self.redacted_uri)
         for secret in _secrets(self.uri):
             text = text.replace(secret, "...")

@@ -7,15 +7,15 @@ import sys
 from pathlib import Path
 
 from bridge.atomic import atomic_write
-from bridge.checks import check_result
 from bridge.database import complete_runs, relocate_artifacts
 from bridge.results import Result, load_results
 from bridge.settings import Settings
 from bridge.stages import Pipeline
 from bridge.store import EXPERIMENTS, PICTURES, PublishedRun, Store
+from bridge.validation import check_result
 from bridge.versions import check_versions
 
-MODEL_TRAINING = "workflowType=machine_learning"  # else MLflow's pages open on their GenAI face
+MODEL_TRAINING = "workflowType=machine_learning"  # otherwise MLflow opens its GenAI view
 
 
 def track(pipeline: Pipeline, settings: Settings, store: Store) -> list[tuple[str, PublishedRun]]:

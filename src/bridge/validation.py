@@ -1,4 +1,4 @@
-"""Check what MLflow would refuse of a result after its run was begun, so that none is left half.
+"""Find what MLflow would refuse, before a run is created, so that no run is left half-written.
 
 Only what is to be published is checked: NumPy and Pillow take a while to import.
 """

@@ -3,7 +3,6 @@
 import platform
 from pathlib import Path
 
-from bridge.checks import check_result
 from bridge.database import complete_runs
 from bridge.errors import UserError
 from bridge.files import files_in
@@ -14,6 +13,7 @@ from bridge.settings import Settings
 from bridge.stages import Pipeline
 from bridge.store import Store
 from bridge.tracking import is_shown
+from bridge.validation import check_result
 from bridge.versions import bridge_version, installed_version
 
 STORED = ["mlflow.db", "mlflow-bridge"]  # files that Git must not track
