@@ -145,7 +145,10 @@ def add_figure(root):
 
 def add_metric(root):
     (number,) = code("A metric for one model", "python")
+    (row,) = code("A metric for one model", "jinja")
     insert(root / "src/evaluate.py", "    predicted = np.argmax(", number)
+    above = '{{ measured("Training accuracy", "{:.1%}", "train_accuracy") }}\n'
+    replace(root / "src/pictures/report.md", above, above + row)
 
 
 def add_tag(root):
@@ -169,7 +172,9 @@ def test_a_parameter_a_figure_a_metric_for_one_model_and_a_tag_on_every_run(proj
 
     assert decayed["mlp"]["train_loss"] != undecayed["mlp"]["train_loss"]
     assert decayed["linear"] == undecayed["linear"]
-    assert "decay" in (project.root / "reports/README.md").read_text()
+    report = (project.root / "reports/README.md").read_text()
+    assert "decay" in report
+    assert re.search(r"^\| Unused hidden units \|  \| \d+ \|$", report, re.MULTILINE)
     assert type(decayed["mlp"]["unused_units"]) is int
     assert "unused_units" not in decayed["linear"]
     for page in ("reports/README.md", "reports/report.html"):
