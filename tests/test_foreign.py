@@ -88,6 +88,17 @@ BY_NAME = {kind.name: kind for kind in KINDS}
 class Foreign(Checkout):
     """A checkout of a foreign project."""
 
+    detour = ""  # in the address of the database
+
+    @property
+    def store(self):
+        return f"sqlite:///{self.root}/{self.detour}mlflow.db"
+
+    def delete_database(self):
+        """Delete it, and read the next one, not the file that MLflow here still has open."""
+        (self.root / "mlflow.db").unlink()
+        self.detour += "./"
+
     def bridge(self, *arguments, check=True, **environment):
         return self.run("python", "bridge", *arguments, check=check, **environment)
 
@@ -119,8 +130,7 @@ class Foreign(Checkout):
 
     def runs(self):
         """Return all runs, each complete, no result twice."""
-        uri = f"sqlite:///{self.root / 'mlflow.db'}"
-        client = MlflowClient(uri, uri)
+        client = MlflowClient(self.store, self.store)
         experiment = client.get_experiment_by_name(self.root.name)
         runs = client.search_runs([experiment.experiment_id]) if experiment else []
         for run in runs:
@@ -129,7 +139,7 @@ class Foreign(Checkout):
         return runs
 
     def curve(self, run, name):
-        client = MlflowClient(f"sqlite:///{self.root / 'mlflow.db'}")
+        client = MlflowClient(self.store)
         history = client.get_metric_history(run.info.run_id, name)
         return sorted((point.step, point.value) for point in history)
 
@@ -432,7 +442,7 @@ def test_outputs_outside_of_the_project_are_part_of_a_result_and_not_kept(ran, t
     project.commit("results")
     project.run("dvc", "exp", "run", "--temp", "-S", "fit.rate=4")
     project.run("dvc", "exp", "run", "-S", "fit.rate=5")
-    client = MlflowClient(f"sqlite:///{project.root / 'mlflow.db'}")
+    client = MlflowClient(project.store)
     runs = project.runs()[:3]
     assert len(project.runs()) == 4  # with that of before
     for run, rate in zip(runs, (5, 4, 1), strict=True):
@@ -450,7 +460,7 @@ def test_a_number_outside_of_the_project_is_that_of_the_result_or_refused(ran, t
     project.run("dvc", "repro")
     project.commit("results")
     project.run("dvc", "exp", "run", "--temp", "--name", "other", "-S", "fit.rate=4")
-    (project.root / "mlflow.db").unlink()
+    project.delete_database()
     wanted = f"error: {tmp_path}/away/gain.csv is not what its stage wrote (dvc.lock): run"
     assert wanted in project.refused("python", "bridge")
     assert re.search(r"other +published", project.bridge("publish", "--experiments").stdout)
@@ -474,6 +484,7 @@ def test_a_project_in_a_folder_of_a_repository_is_published_like_any_other(tmp_p
     assert project.experiments_of_runs() == {"apart", "next"}
     assert {run.data.tags["mlflow.source.name"] for run in runs.values()} == {"plain"}
     assert [data.dataset.name for data in runs[4].inputs.dataset_inputs] == ["points"]
-    (project.root / "mlflow.db").unlink()
+    project.delete_database()
     project.bridge("publish", "--all-commits")
-    assert_shows(project, kind, [1, 4, 5])
+    runs = assert_shows(project, kind, [1, 4, 5])
+    assert runs[1].data.tags["git.dirty"] == "false"
