@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bridge.database import complete_runs
 from bridge.errors import UserError
-from bridge.files import files_in
+from bridge.files import size_of
 from bridge.git import Git
 from bridge.init import PIPELINE_FILE, bridge_command, missing_rules, own_stage
 from bridge.results import Result, is_in_project, load_results
@@ -146,8 +146,8 @@ def _reason(result: Result, path: str) -> str:
         return "it is outside of the project"
     if result.settings.files:
         return "it matches no pattern of files: in mlflow.yaml"
-    size = sum(file.stat().st_size for file in files_in(result.root / path) if file.exists())
-    return f"it has {size / 1e6:.1f} MB, and max_bytes is {result.settings.max_bytes / 1e6:g} MB"
+    size = size_of(result.root / path) / 1e6
+    return f"it has {size:.1f} MB, and max_bytes is {result.settings.max_bytes / 1e6:g} MB"
 
 
 def _shorten(names: list[str]) -> str:

@@ -99,6 +99,15 @@ def files_in(path: Path) -> list[Path]:
     return sorted(file for file in files if not is_ignored(file.relative_to(root).as_posix()))
 
 
+def size_of(path: Path) -> int:
+    """Return the bytes of a file, or of all files in a folder; 0 where nothing is there."""
+    size = 0
+    for file in files_in(path):
+        if file.exists():
+            size += file.stat().st_size
+    return size
+
+
 @cache
 def _project_of(folder: Path) -> Path:
     """Return the DVC project that a folder lies in; the folder itself where there is none."""

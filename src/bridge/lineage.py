@@ -12,7 +12,7 @@ from bridge.dvc_index import Values
 from bridge.errors import UserError
 from bridge.files import cached_object, digest, flatten, ignored_by_dvc, main_checkout, read
 from bridge.git import Git
-from bridge.names import display_names
+from bridge.names import by_display_name
 from bridge.results import Result, locks_of
 from bridge.settings import FILE
 from bridge.stages import (
@@ -45,9 +45,8 @@ class Lineage:
 
     def changed_params(self, result: Result) -> dict[str, tuple[Any, Any]]:
         """Return the parameters that are not as in the commit: by name, value and committed."""
-        committed = params_of(locks_of(result, self.committed))
-        names = display_names(committed, result.settings.names)
-        before = {names[key]: value for key, value in committed.items()}
+        committed = params_of(locks_of(result.stage_names, self.committed))
+        before = by_display_name(committed, result.settings.names)
         changed = {}
         for name, value in result.params.items():
             if name in before and value != before[name]:

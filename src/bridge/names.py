@@ -3,11 +3,13 @@
 import re
 from collections.abc import Callable, Iterable
 from pathlib import PurePosixPath
+from typing import TypeVar
 
 from bridge.errors import UserError
 from bridge.settings import FILE
 
 Key = tuple[str, str]  # the file that a value lies in, and its name there
+Value = TypeVar("Value")
 
 REFUSED = re.compile(r"[^\w.\- :/]")  # characters that MLflow refuses in a name
 # Files whose names say nothing of what is in them: it is named without them.
@@ -72,6 +74,16 @@ def display_names(
             raise UserError(f"{FILE}: names: {both} would be {name}")
         names[file, key] = name
     return names
+
+
+def by_display_name(
+    values: dict[Key, Value],
+    beginnings: dict[str, str],
+    parts_of: Callable[[str], list[str]] = name_parts,
+) -> dict[str, Value]:
+    """Return values by the names that `display_names` gives to their keys."""
+    names = display_names(values, beginnings, parts_of)
+    return {names[key]: value for key, value in values.items()}
 
 
 def _first_free(candidates: list[str], taken: dict[str, Key], key: Key) -> str:

@@ -18,8 +18,9 @@ from bridge.files import (
     md5,
     read,
     read_table,
+    size_of,
 )
-from bridge.names import Key, display_names, name_parts
+from bridge.names import Key, by_display_name, name_parts
 from bridge.settings import FILE, Settings
 from bridge.stages import (
     NO_OUTPUTS,
@@ -94,11 +95,10 @@ class Result:
         """
         metrics = self._load_metrics(content_of or self._read)
         curves = self._load_curves()
-        names = display_names(metrics, self.settings.names, self._name_parts)
-        curve_names = display_names(curves, self.settings.names, self._name_parts)
+        beginnings = self.settings.names
         return _attach_final_values(
-            {names[key]: value for key, value in metrics.items()},
-            {curve_names[key]: points for key, points in curves.items()},
+            by_display_name(metrics, beginnings, self._name_parts),
+            by_display_name(curves, beginnings, self._name_parts),
         )
 
     def _read(self, path: str) -> Any:
@@ -109,40 +109,43 @@ class Result:
         """Return what stands in front of the names of the values in a file."""
         outs = overlapping_paths(self.items, [file])
         item = self.items[outs[0]] if outs else ""
-        folders = overlapping_paths([table.path for table in self.curves], [file])
-        return name_parts(file, max(folders, key=len, default=""), item, self.run)
+        tables = overlapping_paths(_paths_of(self.curves), [file])
+        folder = max(tables, key=len, default="")
+        return name_parts(file, folder, item, self.run)
 
     def _load_metrics(self, content_of: Callable[[str], Any]) -> dict[Key, float]:
         metrics = {}
-        for path in self._expand(self.metric_files):
-            for key, value in flatten(content_of(path), separator="/").items():
+        for path in _files_of(self.metric_files, self.root):
+            values = flatten(content_of(path), separator="/")
+            for key, value in values.items():
                 if isinstance(value, int | float) and not isinstance(value, bool):
                     metrics[path, key] = float(str(value))  # infinite where it is too large
         return metrics
-
-    def _expand(self, paths: list[str]) -> list[str]:
-        """Return the paths of files; a folder is replaced by the files in it."""
-        files = []
-        for path in paths:
-            files += [_path_of(file, self.root) for file in files_in(self.root / path)]
-        return list(dict.fromkeys(files))
 
     def _load_curves(self) -> dict[Key, dict[int, float]]:
         """Return the points of each curve.
 
         If a table is declared twice, the more precise declaration counts.
         """
-        curves = {}
-        for table in sorted(self.curves, key=lambda table: (bool(table.x), len(table.path))):
+        curves: dict[Key, dict[int, float]] = {}
+        for table in sorted(self.curves, key=_precision):
             for file in files_in(self.root / table.path):
-                rows, x = _with_steps(read_table(file), table.x)
-                for column in table.columns or _other_columns(rows, x):
-                    points = points_of(rows, x, column)
-                    if points:
-                        curves[_path_of(file, self.root), column] = points
-                    elif table.path in self.settings.curves:
-                        wanted = f"{table.path} has no numbers {column} by growing whole {x}"
-                        raise UserError(f"{FILE}: curves: {wanted}")
+                path = _path_of(file, self.root)
+                for column, points in self._curves_in(file, table).items():
+                    curves[path, column] = points
+        return curves
+
+    def _curves_in(self, file: Path, table: CurveTable) -> dict[str, dict[int, float]]:
+        """Return the curves of one file by column; UserError if one of mlflow.yaml is none."""
+        curves = {}
+        rows, x = _with_steps(read_table(file), table.x)
+        for column in table.columns or _other_columns(rows, x):
+            points = points_of(rows, x, column)
+            if points:
+                curves[column] = points
+            elif table.path in self.settings.curves:
+                wanted = f"{table.path} has no numbers {column} by growing whole {x}"
+                raise UserError(f"{FILE}: curves: {wanted}")
         return curves
 
     def images(self) -> list[StepImage]:
@@ -176,8 +179,7 @@ class Result:
             return any(fnmatch.fnmatch(path, pattern) for pattern in self.settings.files)
         if path in self.settings.images.values():
             return False
-        size = sum(file.stat().st_size for file in files_in(self.root / path))
-        return size <= self.settings.max_bytes
+        return size_of(self.root / path) <= self.settings.max_bytes
 
     def check_files(self) -> None:
         """Check that every file is what its stage wrote.
@@ -187,9 +189,11 @@ class Result:
         Raises:
             UserError: one is not.
         """
-        with_numbers = {*self.metric_files, *(table.path for table in self.curves)}
-        for path, locked in {**self.hashes, **self.pictures}.items():
-            if locked and (is_in_project(path) or path in with_numbers):
+        with_numbers = {*self.metric_files, *_paths_of(self.curves)}
+        files = self.hashes | self.pictures
+        for path, locked in files.items():
+            is_read = is_in_project(path) or path in with_numbers
+            if locked and is_read:
                 self._check_file(path, locked)
 
     def _check_file(self, path: str, locked: str) -> None:
@@ -220,6 +224,24 @@ def _path_of(file: Path, root: Path) -> str:
     return file.relative_to(root).as_posix() if file.is_relative_to(root) else file.as_posix()
 
 
+def _files_of(paths: list[str], root: Path) -> list[str]:
+    """Return the paths of files, each once; a folder is replaced by the files in it."""
+    found: list[str] = []
+    for path in paths:
+        for file in files_in(root / path):
+            found.append(_path_of(file, root))
+    return list(dict.fromkeys(found))
+
+
+def _paths_of(tables: list[CurveTable]) -> list[str]:
+    return [table.path for table in tables]
+
+
+def _precision(table: CurveTable) -> tuple[bool, int]:
+    """Return how precise a declaration is: with an x, and of a file, not of its folder."""
+    return bool(table.x), len(table.path)
+
+
 def _attach_final_values(metrics: dict[str, float], curves: dict[str, dict[int, float]]) -> Numbers:
     """Return the numbers; a metric that has the name of a curve is the last point of that curve."""
     final_steps = {}
@@ -241,12 +263,17 @@ def _with_steps(rows: list[dict[str, Any]], x: str) -> tuple[list[dict[str, Any]
         return rows, x
     if points_of(rows, STEP, STEP):
         return rows, STEP
-    return [{**row, ROW: place} for place, row in enumerate(rows)], ROW
+    numbered = []
+    for place, row in enumerate(rows):
+        numbered.append({**row, ROW: place})
+    return numbered, ROW
 
 
 def _other_columns(rows: list[dict[str, Any]], x: str) -> list[str]:
     """Return the columns of a table but its column x, and those without a name."""
-    return [column for column in rows[0] if column and column != x] if rows else []
+    if not rows:
+        return []
+    return [column for column in rows[0] if column and column != x]
 
 
 def points_of(rows: list[dict[str, Any]], x: str, y: str) -> dict[int, float] | None:
@@ -278,8 +305,8 @@ def load_results(pipeline: Pipeline, settings: Settings) -> list[Result]:
         UserError: a stage has not run, or mlflow.yaml names stages or files that are not there.
     """
     code = settings.model.code if settings.model else []
-    own = os.path.relpath(Path(__file__).resolve().parent, pipeline.root).replace(os.sep, "/")
-    pipeline.check_own_deps([FILE, own, *code])
+    here = os.path.relpath(Path(__file__).resolve().parent, pipeline.root)
+    pipeline.check_own_deps([FILE, here.replace(os.sep, "/"), *code])
     if pipeline.declared and not pipeline.declared_outs():
         raise UserError(NO_OUTPUTS)
     if not pipeline.upstream:
@@ -292,7 +319,8 @@ def load_results(pipeline: Pipeline, settings: Settings) -> list[Result]:
     _check_curves(pipeline, settings, stages)
     results = []
     for run, names in stages.items():
-        results.append(_make_result(pipeline, names, run, settings.for_run(run)))
+        result = _make_result(pipeline, names, run, settings.for_run(run))
+        results.append(result)
     return results
 
 
@@ -315,17 +343,18 @@ def _stages_by_run(pipeline: Pipeline, settings: Settings) -> dict[str, list[str
             stages.setdefault(item or stage, []).append(name)
             missing.discard(stage)
     if missing:
-        raise UserError(f"{FILE}: runs: no stage upstream is called {' or '.join(sorted(missing))}")
+        names = " or ".join(sorted(missing))
+        raise UserError(f"{FILE}: runs: no stage upstream is called {names}")
     return stages
 
 
 def _check_curves(pipeline: Pipeline, settings: Settings, runs: Iterable[str]) -> None:
     """Check that each table of `curves` is one that dvc.yaml plots, with a column x."""
-    tables = {table.path for table in pipeline.curves}
+    tables = _paths_of(pipeline.curves)
     for path in settings.curves:
         paths = {path.replace("{run}", run) for run in runs}
-        if not paths & tables:
-            known = ", ".join(sorted(tables)) or "none"
+        if paths.isdisjoint(tables):
+            known = ", ".join(sorted(set(tables))) or "none"
             wrong = f"dvc.yaml has no plot of {path} with an x; it has {known}"
             raise UserError(f"{FILE}: curves: {wrong}")
 
@@ -339,43 +368,47 @@ class _Files:
 
     @property
     def known(self) -> Hashes:
-        return {**self.deps, **self.outs}
+        return self.deps | self.outs
+
+    def hashes_of(self, paths: list[str], root: Path) -> Hashes:
+        """Return the hashes of files; a part of an output has none in dvc.lock, and is read."""
+        known = self.known
+        hashes: Hashes = {}
+        for path in paths:
+            hashes[path] = known.get(path) or md5(root / path)
+        return hashes
 
 
 def _make_result(pipeline: Pipeline, names: list[str], run: str, settings: Settings) -> Result:
     root = pipeline.root
-    locks = [pipeline.locks[name] for name in names]
+    locks = locks_of(names, pipeline.locks)
     files = _Files(deps_of(locks), outs_of(locks))
     _check_paths(files, run, settings)
     pictures = _final_pictures(root, files)
-    hashes = {path: hashed for path, hashed in files.outs.items() if path not in pictures}
+    hashes = dict(files.outs)
+    for picture in pictures:
+        del hashes[picture]
     writers = [name for name in names if _has_part(pipeline.locks[name], pictures)]
-    params = params_of(pipeline.locks[name] for name in writers)
+    params = params_of(locks_of(writers, pipeline.locks))
     params |= _params_beside(pipeline, files)
-    names_of_params = display_names(params, settings.names)
-    shown_params = {names_of_params[key]: value for key, value in params.items()}
+    commands = _template_commands(pipeline, writers)
     data = settings.data or _find_data(root, files)
     on = settings.champion.on if settings.champion else []
+    compared = files.hashes_of(on, root)
     local = [path for path in hashes if _is_local(path)]
-    tables = overlapping_paths([table.path for table in pipeline.curves], local)
-    curves = []
-    for table in pipeline.curves:
-        if table.path in tables:
-            columns = settings.curves.get(table.path, table.columns)
-            curves.append(CurveTable(table.path, table.x, columns))
     return Result(
         run=run,
         root=root,
         settings=settings,
         stage_names=names,
-        params=shown_params | settings.params,
+        params=by_display_name(params, settings.names) | settings.params,
         hashes=hashes,
         pictures=pictures,
-        data={path: files.known.get(path) or md5(root / path) for path in data},
-        compared_on=digest([files.known.get(path) or md5(root / path) for path in on]),
+        data=files.hashes_of(data, root),
+        compared_on=digest([compared[path] for path in on]),
         metric_files=overlapping_paths(pipeline.metrics, local),
-        curves=curves,
-        digest=_result_digest(run, params, hashes, _template_commands(pipeline, writers)),
+        curves=_curves_among(pipeline, settings, local),
+        digest=_result_digest(run, params, hashes, commands),
         pictures_digest=digest(pictures),
         items=_items(pipeline, names),
     )
@@ -384,6 +417,17 @@ def _make_result(pipeline: Pipeline, names: list[str], run: str, settings: Setti
 def _has_part(lock: StageLock, pictures: Hashes) -> bool:
     """Return whether a stage has a part in the result: it writes not only pictures."""
     return not lock.outs or bool(lock.outs.keys() - pictures)
+
+
+def _curves_among(pipeline: Pipeline, settings: Settings, outs: list[str]) -> list[CurveTable]:
+    """Return the tables that lie in these outputs, with the columns that are shown."""
+    paths = overlapping_paths(_paths_of(pipeline.curves), outs)
+    curves = []
+    for table in pipeline.curves:
+        if table.path in paths:
+            columns = settings.curves.get(table.path, table.columns)
+            curves.append(CurveTable(table.path, table.x, columns))
+    return curves
 
 
 def _items(pipeline: Pipeline, names: list[str]) -> dict[str, str]:
@@ -402,11 +446,12 @@ def _params_beside(pipeline: Pipeline, files: _Files) -> dict[Key, Any]:
     Of those that the stages read or write: of others nobody knows which result they belong to.
     """
     params = {}
-    for path in overlapping_paths(pipeline.params, files.known):
-        for file in files_in(pipeline.root / path):
-            if file.exists():
-                for name, value in flatten(read(file)).items():
-                    params[_path_of(file, pipeline.root), name] = value
+    paths = overlapping_paths(pipeline.params, files.known)
+    for path in _files_of(paths, pipeline.root):
+        file = pipeline.root / path
+        values = flatten(read(file)) if file.exists() else {}
+        for name, value in values.items():
+            params[path, name] = value
     return params
 
 
@@ -426,7 +471,9 @@ def _result_digest(
 
     Commands count where they come from templates; else they are code, as the programs are.
     """
-    by_key = {f"{file}:{name}": value for (file, name), value in params.items()}
+    by_key = {}
+    for (file, name), value in params.items():
+        by_key[f"{file}:{name}"] = value
     content: dict[str, Any] = {"run": run, "params": by_key, "hashes": hashes}
     if commands:
         content["commands"] = commands
@@ -438,22 +485,26 @@ def _final_pictures(root: Path, files: _Files) -> Hashes:
     needed = set(overlapping_paths(files.outs, files.deps))
     pictures = {}
     for path, hashed in files.outs.items():
-        if path not in needed and is_in_project(path) and is_picture(root / path):
+        is_last = path not in needed
+        if is_last and is_in_project(path) and is_picture(root / path):
             pictures[path] = hashed
     return pictures
 
 
 def _find_data(root: Path, files: _Files) -> list[str]:
     """Return the inputs that no stage writes, and that look like data."""
-    written = set(overlapping_paths(files.deps, files.outs))
-    return [path for path in sorted(files.deps) if path not in written and _is_data(root, path)]
+    written = overlapping_paths(files.deps, files.outs)
+    inputs = sorted(files.deps.keys() - written)
+    return [path for path in inputs if _is_data(root, path)]
 
 
 def _is_data(root: Path, path: str) -> bool:
     """Return whether an input looks like data: `dvc add` keeps it, or it is a file, but no code."""
-    folders = [Path(path), *Path(path).parents]
-    is_added = any((root / f"{folder}.dvc").exists() for folder in folders)
-    return is_added or Path(path).suffix.lower() not in NO_DATA
+    file = Path(path)
+    for added in (file, *file.parents):
+        if (root / f"{added}.dvc").exists():
+            return True
+    return file.suffix.lower() not in NO_DATA
 
 
 def _check_paths(files: _Files, run: str, settings: Settings) -> None:
@@ -463,11 +514,12 @@ def _check_paths(files: _Files, run: str, settings: Settings) -> None:
     if settings.model:
         outputs.append(settings.model.file)
     for paths, there in ([*settings.data, *on], files.known), (outputs, files.outs):
-        for path in sorted(set(paths) - set(overlapping_paths(paths, there))):
+        missing = set(paths).difference(overlapping_paths(paths, there))
+        if missing:
             of_run = f" of {run}" if run else ""
-            raise UserError(f"{FILE}: {path} is not a file of a stage upstream{of_run}")
+            raise UserError(f"{FILE}: {min(missing)} is not a file of a stage upstream{of_run}")
 
 
-def locks_of(result: Result, locks: dict[str, StageLock]) -> list[StageLock]:
-    """Return the stages that a result was made by."""
-    return [locks[name] for name in result.stage_names if name in locks]
+def locks_of(names: list[str], locks: dict[str, StageLock]) -> list[StageLock]:
+    """Return the stages of these names that have run."""
+    return [locks[name] for name in names if name in locks]
