@@ -115,7 +115,8 @@ def load_index(root: Path) -> Index:
 
 
 def _key_of(root: Path, index: Index) -> str:
-    files = {file: md5(root / file) for file in [*index.watched, *index.places]}
+    paths = [*index.watched, *index.places]
+    files = {path: md5(root / path) for path in paths}
     return digest([ANSWER_FORMAT, files])
 
 
@@ -170,7 +171,8 @@ def _read_index(repo: Any, root: Path) -> Index:
     graph = repo.index.graph
     stages = [stage for stage in graph if stage.path_in_repo.endswith(PIPELINE_FILE)]
     names = {stage: _name_of(stage) for stage in stages}
-    templates = _read_templates(stages, root)
+    pipelines = {stage.path_in_repo: stage.dvcfile for stage in stages}
+    templates = _read_templates(pipelines, root)
     declarations = {}
     metrics: list[str] = []
     curves: list[CurveTable] = []
@@ -185,8 +187,7 @@ def _read_index(repo: Any, root: Path) -> Index:
             if out.plot:
                 curves += _curve_tables(path, out.plot, ".")
     beside = _read_beside_stages(repo, root)
-    watched = {stage.path_in_repo for stage in stages} | beside.files
-    watched |= _imported_files(stages, root)
+    watched = beside.files.union(pipelines, _imported_files(pipelines, root))
     return Index(
         watched=sorted(watched),
         places=sorted(_places_of_pipelines(declarations) - watched),
@@ -208,15 +209,19 @@ def _declaration(
 ) -> StageDeclaration:
     wdir = _relative(stage.wdir, root)
     params = [_relative(dep.fs_path, root) for dep in stage.params]
-    of_params = {id(dep) for dep in stage.params}
-    deps = [inside(wdir, dep.def_path) for dep in stage.deps if id(dep) not in of_params]
+    outs = [inside(wdir, out.def_path) for out in stage.outs]
+    of_params = set(map(id, stage.params))
+    deps = []
+    for dep in stage.deps:
+        if id(dep) not in of_params:
+            deps.append(inside(wdir, dep.def_path))
     return StageDeclaration(
         lock=stage.path_in_repo.removesuffix("yaml") + "lock",
         name=stage.name,
         wdir=wdir,
         cmd=command_text(stage.cmd),
         deps=deps,
-        outs=[inside(wdir, out.def_path) for out in stage.outs],
+        outs=outs,
         params=params,
         after=after,
         used=templates.used,
@@ -233,19 +238,23 @@ def command_text(cmd: Any) -> str:
 
 def _places_of_pipelines(stages: dict[str, StageDeclaration]) -> set[str]:
     """Return where another dvc.yaml may appear: DVCLive writes one beside its files."""
-    folders = {os.path.dirname(out) for stage in stages.values() for out in stage.outs}
-    folders |= {"dvclive"}
+    folders = {"dvclive"}
+    for stage in stages.values():
+        folders.update(map(os.path.dirname, stage.outs))
     return {inside(folder, PIPELINE_FILE) for folder in folders if "://" not in folder}
 
 
-def _imported_files(stages: list[Any], root: Path) -> set[str]:
+def _imported_files(pipelines: dict[str, Any], root: Path) -> set[str]:
     """Return the files that templates take values from."""
     files = set()
-    for path, dvcfile in _pipeline_files(stages).items():
-        if TEMPLATE.search((root / path).read_text("utf-8")):
-            files |= {_relative(file, root) for file in dvcfile.resolver.context.imports}
-            for definition in dvcfile.resolver.definitions.values():
-                files |= _imported_by_stage(path, definition)
+    for path, dvcfile in pipelines.items():
+        if not TEMPLATE.search((root / path).read_text("utf-8")):
+            continue
+        resolver = dvcfile.resolver
+        for file in resolver.context.imports:
+            files.add(_relative(file, root))
+        for definition in resolver.definitions.values():
+            files |= _imported_by_stage(path, definition)
     return files
 
 
@@ -253,18 +262,18 @@ def _imported_by_stage(path: str, definition: Any) -> set[str]:
     """Return the files of the key `vars` of one stage."""
     content = _raw_stage(definition)
     folder = inside(os.path.dirname(path), content.get("wdir") or ".")
-    names = [entry for entry in content.get("vars") or [] if isinstance(entry, str)]
-    return {inside(folder, name.partition(":")[0]) for name in names}
+    files = set()
+    for entry in content.get("vars") or []:
+        if isinstance(entry, str):
+            file = entry.partition(":")[0]
+            files.add(inside(folder, file))
+    return files
 
 
 def _raw_stage(definition: Any) -> dict[str, Any]:
     """Return a stage as it stands in dvc.yaml; of a `foreach`, what lies below `do`."""
     content = getattr(definition, "_template", None)
     return dict(definition.definition if content is None else content)
-
-
-def _pipeline_files(stages: list[Any]) -> dict[str, Any]:
-    return {stage.path_in_repo: stage.dvcfile for stage in stages}
 
 
 @dataclass
@@ -291,27 +300,37 @@ def _is_item(node: Any) -> bool:
     return bool(node.meta.dpaths[-1].isdecimal())
 
 
-def _read_templates(stages: list[Any], root: Path) -> dict[tuple[str, str], _StageTemplates]:
-    """Return what the templates of each stage took, by dvc.yaml and name of the stage.
-
-    DVC's own list has what is used in descriptions, too, and neither what dvc.yaml itself says
-    below `vars` nor whole dicts; so each stage is resolved again, and what it takes is noted.
-    """
+def _read_templates(
+    pipelines: dict[str, Any], root: Path
+) -> dict[tuple[str, str], _StageTemplates]:
+    """Return what the templates of each stage took, by dvc.yaml and name of the stage."""
     found = {}
-    for path, dvcfile in _pipeline_files(stages).items():
+    for path, dvcfile in pipelines.items():
         if "${" not in (root / path).read_text("utf-8"):
             continue
-        for name in dvcfile.resolver.get_keys():
-            templates = found[path, name] = _StageTemplates()
-            with _noting(templates, path, root):
-                dvcfile.resolver.resolve_one(name)
-            definition = dvcfile.resolver.definitions[name.partition("@")[0]]
-            data = [getattr(definition, key, "") for key in ("foreach_data", "matrix_data")]
-            if TEMPLATE.search(str(data)):
-                templates.has_template_outs = True
-            if path == PIPELINE_FILE and not any(data):
-                templates.paths = _path_templates(definition, dvcfile.resolver.context)
+        resolver = dvcfile.resolver
+        for name in resolver.get_keys():
+            found[path, name] = _read_stage_templates(resolver, name, path, root)
     return found
+
+
+def _read_stage_templates(resolver: Any, name: str, path: str, root: Path) -> _StageTemplates:
+    """Return what the templates of one stage took.
+
+    DVC's own list has what is used in descriptions, too, and neither what dvc.yaml itself says
+    below `vars` nor whole dicts; so the stage is resolved again, and what it takes is noted.
+    """
+    templates = _StageTemplates()
+    with _noting(templates, path, root):
+        resolver.resolve_one(name)
+    definition = resolver.definitions[name.partition("@")[0]]
+    foreach = getattr(definition, "foreach_data", None)
+    matrix = getattr(definition, "matrix_data", None)
+    if TEMPLATE.search(f"{foreach} {matrix}"):
+        templates.has_template_outs = True
+    if path == PIPELINE_FILE and not foreach and not matrix:
+        templates.paths = _path_templates(definition, resolver.context)
+    return templates
 
 
 def _path_templates(definition: Any, context: Any) -> dict[str, str]:
@@ -329,12 +348,13 @@ def _path_templates(definition: Any, context: Any) -> dict[str, str]:
     for key in (*PATHS, "params"):
         for text in _without_properties(content.get(key) or []):
             template = inside(folder, text)
-            if "${" in template and template.count("${") != f"{folder}{text}".count("${"):
-                template = f"{folder}/{text}"  # "${a}/../b" is not "b" where a has a slash
             if "${" not in template:
                 continue
+            if template.count("${") != f"{folder}{text}".count("${"):
+                template = f"{folder}/{text}"  # "${a}/../b" is not "b" where a has a slash
             with suppress(DvcException):
-                paths[inside(".", to_str(context.resolve_str(template)))] = template
+                path = to_str(context.resolve_str(template))
+                paths[inside(".", path)] = template
     return paths
 
 
@@ -371,7 +391,11 @@ def _without_properties(outs: Any) -> Any:
     """Return the paths of outputs, which may have properties below them."""
     if not isinstance(outs, list):
         return outs
-    return [next(iter(out)) if isinstance(out, dict) and out else out for out in outs]
+    paths = []
+    for out in outs:
+        has_properties = isinstance(out, dict) and out
+        paths.append(next(iter(out)) if has_properties else out)
+    return paths
 
 
 @dataclass
@@ -383,6 +407,12 @@ class _Beside:
     params: list[str] = field(default_factory=list)
     curves: list[CurveTable] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)  # of all that is said
+
+    def add_plot(self, path: str, properties: Any, folder: str) -> None:
+        """Add a plot of the dvc.yaml in a folder."""
+        self.curves += _curve_tables(path, properties, folder)
+        for file in _files_of_plot(path, properties):
+            self.paths.append(inside(folder, file))
 
 
 def _read_beside_stages(repo: Any, root: Path) -> _Beside:
@@ -400,9 +430,7 @@ def _read_beside_stages(repo: Any, root: Path) -> _Beside:
         for plot in index._plots.get(file, []):
             plots = plot if isinstance(plot, dict) else {plot: None}
             for name, properties in plots.items():
-                found.curves += _curve_tables(name, properties, folder)
-                files = _files_of_plot(name, properties)
-                found.paths += [inside(folder, data) for data in files]
+                found.add_plot(name, properties, folder)
     return found
 
 
