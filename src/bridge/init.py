@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import sys
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,9 +83,11 @@ def stage_text(pipeline: Pipeline, name: str = "track", indent: int = 2) -> str:
         deps.append(FILE)
     command = _yaml_text(bridge_command(pipeline.root))
     lines = [f"{name}:", f"  cmd: {command}", "  deps:"]
-    lines += [f"    - {_yaml_text(path)}" for path in deps]
-    lines += ["  outs:", f"    - {pipeline.receipt}: {{cache: false}}"]
-    return "\n".join(" " * indent + line for line in lines)
+    for path in deps:
+        lines.append(f"    - {_yaml_text(path)}")
+    lines.append("  outs:")
+    lines.append(f"    - {pipeline.receipt}: {{cache: false}}")
+    return textwrap.indent("\n".join(lines), " " * indent)
 
 
 def _texts_of_deps(pipeline: Pipeline) -> list[str]:
@@ -92,7 +95,8 @@ def _texts_of_deps(pipeline: Pipeline) -> list[str]:
     texts: dict[str, str] = {}
     stages = pipeline.declared.values()
     for stage in stages:
-        texts |= {path: stage.templates.get(path, path) for path in stage.outs}
+        for path in stage.outs:
+            texts[path] = stage.templates.get(path, path)
     for stage in stages:
         for path in stage.params:
             texts.setdefault(path, stage.templates.get(path, path))
@@ -144,12 +148,21 @@ def _pipeline_change(pipeline: Pipeline, *, force: bool) -> FileChange:
 def own_stage(root: Path) -> str | None:
     """Return the name of the stage in dvc.yaml that publishes; None if there is none."""
     content = _load(_read(root / PIPELINE_FILE)) or {}
-    for name, stage in (content.get("stages") or {}).items():
-        outs = stage.get("outs") or [] if isinstance(stage, dict) else []
-        paths = {path for out in outs for path in ([out] if isinstance(out, str) else out)}
-        if not paths.isdisjoint(RECEIPTS):
+    stages = content.get("stages") or {}
+    for name, stage in stages.items():
+        outs = stage.get("outs") if isinstance(stage, dict) else None
+        if _has_receipt(outs or []):
             return str(name)
     return None
+
+
+def _has_receipt(outs: list[Any]) -> bool:
+    """Return whether ours is among the outputs, which may have properties below their paths."""
+    for out in outs:
+        paths = [out] if isinstance(out, str) else out
+        if not set(RECEIPTS).isdisjoint(paths):
+            return True
+    return False
 
 
 def _without_stage(text: str, name: str) -> str:
@@ -162,18 +175,30 @@ def _without_stage(text: str, name: str) -> str:
 def _lines_of(text: str, name: str) -> tuple[int, int]:
     """Return the first line of a stage, and the one after its last."""
     stages = _load(text)["stages"]
-    begin = stages.lc.key(name)[0]
-    later = [stages.lc.key(other)[0] for other in stages if stages.lc.key(other)[0] > begin]
-    end = min([*later, _end_of_stages(text)])
+    begin = _line_of(stages, name)
+    end = _next_line(stages, begin, _end_of_stages(text))
     return begin, _last_content(text.splitlines(), begin, end)
 
 
 def _end_of_stages(text: str) -> int:
     """Return the line after the stages: that of the next key, or after the last."""
     content = _load(text)
-    begin = content.lc.key("stages")[0]
-    later = [content.lc.key(key)[0] for key in content if content.lc.key(key)[0] > begin]
-    return min([*later, len(text.splitlines())])
+    begin = _line_of(content, "stages")
+    return _next_line(content, begin, len(text.splitlines()))
+
+
+def _line_of(content: Any, key: str) -> int:
+    """Return the line of a key, from 0."""
+    return int(content.lc.key(key)[0])
+
+
+def _next_line(content: Any, begin: int, end: int) -> int:
+    """Return the line of the first key after a line; the end where there is none."""
+    for key in content:
+        line = _line_of(content, key)
+        if line > begin:
+            end = min(end, line)
+    return end
 
 
 def _last_content(lines: list[str], begin: int, end: int) -> int:
@@ -199,10 +224,11 @@ def _with_stage(text: str, pipeline: Pipeline, name: str | None) -> str:
     if stages:
         place = _last_content(lines, 0, _end_of_stages(text))
     elif "stages" in content:  # and all of its stages have gone
-        place = content.lc.key("stages")[0] + 1
+        place = _line_of(content, "stages") + 1
     else:
         added.insert(0, "stages:")
-    return "".join([*lines[:place], *(line + newline for line in added), *lines[place:]])
+    lines[place:place] = [line + newline for line in added]
+    return "".join(lines)
 
 
 def _check_new(new: str, old: str) -> None:
@@ -210,9 +236,9 @@ def _check_new(new: str, old: str) -> None:
     after, before = _load(new), _load(old) or {}
     (added,) = set(after["stages"]) - set(before.get("stages") or {})
     del after["stages"][added]
-    if not after["stages"]:
-        del after["stages"]
-    before = {key: value for key, value in before.items() if key != "stages" or value}
+    for content in (after, before):
+        if not content.get("stages"):
+            content.pop("stages", None)
     if after != before:
         raise ValueError("another place of dvc.yaml would change")
 
@@ -222,17 +248,24 @@ def _ignore_change(root: Path) -> FileChange:
     path = root / ".gitignore"
     old = _read(path)
     newline = "\r\n" if "\r\n" in old else "\n"
-    missing = missing_rules(root)
-    text = old if old.endswith("\n") or not old or not missing else old + newline
-    return FileChange(path, old, text + "".join(rule + newline for rule in missing))
+    new = old
+    for rule in missing_rules(root):
+        if new and not new.endswith("\n"):
+            new += newline
+        new += rule + newline
+    return FileChange(path, old, new)
 
 
 def missing_rules(root: Path) -> list[str]:
     """Return the lines that .gitignore needs: those whose paths Git does not ignore yet."""
     rules = RULES | (RULE_OF_COPY if copied_to(root) else {})
     lines = _read(root / ".gitignore").splitlines()
-    is_ignored = Git(root).is_ignored
-    return [rule for rule, path in rules.items() if rule not in lines and not is_ignored(path)]
+    git = Git(root)
+    missing = []
+    for rule, path in rules.items():
+        if rule not in lines and not git.is_ignored(path):
+            missing.append(rule)
+    return missing
 
 
 def _read(path: Path) -> str:
