@@ -196,12 +196,13 @@ class Pipeline:
         orphans = set(own.deps) - deps
         missed: list[str] = []
         for group, outs in self._template_outs().items():
-            absent = sorted(set(outs) - set(overlapping_paths(outs, own.deps)))
+            if self._is_after_ours(group):
+                continue
+            absent = sorted(set(outs).difference(overlapping_paths(outs, own.deps)))
             is_followed = len(absent) < len(outs)
-            if not is_followed:
-                absent = [out for out in absent if _stands_for(out, orphans)]
-            if not self._is_after_ours(group):
-                missed += absent
+            for out in absent:
+                if is_followed or _stands_for(out, orphans):
+                    missed.append(out)
         if missed:
             lacks = f"the deps of stage {name} lack {_listed(missed)}, which other stages write now"
             advice = "add to dvc.yaml what is missing, with the same ${...} where a path has one"
@@ -224,8 +225,11 @@ class Pipeline:
 
     def _is_after_ours(self, group: str) -> bool:
         """Return whether a stage, or one of a list, reads what only our own stage writes."""
-        names = [name for name in self.declared if name.partition("@")[0] == group]
-        return any(self.receipt in self.declared[name].deps for name in names)
+        for name, stage in self.declared.items():
+            is_in_group = name.partition("@")[0] == group
+            if is_in_group and self.receipt in stage.deps:
+                return True
+        return False
 
     def left_out(self) -> list[str]:
         """Return what dvc.yaml names beside the stages, and that no stage reads or writes.
@@ -235,8 +239,8 @@ class Pipeline:
         if not self.beside:
             return []
         known = self._known_paths()
-        unknown = set(self.beside) - set(overlapping_paths(self.beside, known))
-        return sorted(path for path in unknown if os.path.exists(self.root / path))
+        unknown = set(self.beside).difference(overlapping_paths(self.beside, known))
+        return [path for path in sorted(unknown) if os.path.exists(self.root / path)]
 
 
 def _stands_for(out: str, orphans: set[str]) -> bool:
@@ -254,22 +258,29 @@ def _check_declaration(name: str, stage: StageDeclaration, lock: StageLock) -> N
     """Check that a stage has run as dvc.yaml says it now, its templates filled in."""
     advice = f"run dvc repro, or, if {name} is frozen, dvc unfreeze it first"
     if lock.cmd and stage.cmd != lock.cmd:
-        commands = f"{_shorten(stage.cmd)} now, but the results were made by {_shorten(lock.cmd)}"
+        now, then = _shorten(stage.cmd), _shorten(lock.cmd)
         reason = _used_names(stage.used)
-        raise UserError(f"{reason}the command of stage {name} is {commands}: {advice}")
-    for verb, now, then in ("writes", stage.outs, lock.outs), ("reads", stage.deps, lock.deps):
-        changed = set(now) ^ set(then)
-        if changed:
-            paths = _listed(sorted(set(now) - set(then)) or sorted(changed))
-            reason = "now" if set(now) - set(then) else "no longer"
-            raise UserError(
-                f"stage {name} {verb} {paths} {reason}, and has not run since: {advice}"
-            )
+        command = f"the command of stage {name} is {now} now, but the results were made by {then}"
+        raise UserError(f"{reason}{command}: {advice}")
+    change = _change("writes", stage.outs, lock.outs) or _change("reads", stage.deps, lock.deps)
+    if change:
+        raise UserError(f"stage {name} {change}, and has not run since: {advice}")
+
+
+def _change(verb: str, now: list[str], then: Hashes) -> str:
+    """Return what is new among the paths of a stage, or else what has gone; "" if neither."""
+    new = set(now).difference(then)
+    if new:
+        return f"{verb} {_listed(sorted(new))} now"
+    gone = then.keys() - now
+    return f"{verb} {_listed(sorted(gone))} no longer" if gone else ""
 
 
 def _used_names(used: Values) -> str:
     """Return which parameters a command has from templates, as the beginning of a message."""
-    names = [f"{key} of {file}" for file, values in used.items() for key in values]
+    names = []
+    for file, values in used.items():
+        names += [f"{key} of {file}" for key in values]
     return f"parameters were changed ({_listed(names)}): " if names else ""
 
 
@@ -282,8 +293,9 @@ def _listed(names: list[str]) -> str:
 
 def _shorten(command: str) -> str:
     command = " ".join(command.split())
-    shown = command if len(command) <= SHOWN_CHARACTERS else f"{command[: SHOWN_CHARACTERS - 3]}..."
-    return f'"{shown}"'
+    if len(command) > SHOWN_CHARACTERS:
+        command = f"{command[: SHOWN_CHARACTERS - 3]}..."
+    return f'"{command}"'
 
 
 def _check_params(stage: str, file: str, used: dict[str, Any], values: dict[str, Any]) -> None:
@@ -318,8 +330,11 @@ def overlapping_paths(paths: Iterable[str], others: Iterable[str]) -> list[str]:
 
 def _with_parents(path: str) -> list[str]:
     """Return a path, and the folders that it lies in."""
-    parts = path.split("/")
-    return ["/".join(parts[:end]) for end in range(1, len(parts) + 1)]
+    paths = [path]
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        paths.append(path)
+    return paths
 
 
 def deps_of(locks: Iterable[StageLock]) -> Hashes:
@@ -370,10 +385,12 @@ def values_at(stage: StageDeclaration, content_of: Callable[[str], Any]) -> Valu
 
 def _own_vars(content: Any, name: str) -> dict[str, Any]:
     """Return the values that a dvc.yaml itself has below `vars`, for one of its stages."""
-    stage = content.get("stages", {}).get(name.partition("@")[0]) or {}
+    stages = content.get("stages", {})
+    stage = stages.get(name.partition("@")[0]) or {}
     stage = stage.get("do", stage)
+    of_all, of_stage = content.get("vars") or [], stage.get("vars") or []
     values: dict[str, Any] = {}
-    for entry in [*(content.get("vars") or []), *(stage.get("vars") or [])]:
+    for entry in [*of_all, *of_stage]:
         if isinstance(entry, dict):
             values |= entry
     return values
