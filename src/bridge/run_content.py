@@ -68,10 +68,15 @@ def log_model(
         write_model(Path(folder), description, result)
         upload(store, location, Path(folder))
     client.finalize_logged_model(model_id, "READY")
-    linked = run.outputs.model_outputs if run.outputs else []
-    if model_id not in [output.model_id for output in linked]:
+    if not _is_linked(run, model_id):
         client.log_outputs(run.info.run_id, [LoggedModelOutput(model_id, step=0)])
     return str(model_id)
+
+
+def _is_linked(run: Run, model_id: str) -> bool:
+    """Return whether a model is among the outputs of a run."""
+    outputs = run.outputs.model_outputs if run.outputs else []
+    return any(output.model_id == model_id for output in outputs)
 
 
 def _logged_models(client: MlflowClient, run: Run) -> list[LoggedModel]:
@@ -80,7 +85,9 @@ def _logged_models(client: MlflowClient, run: Run) -> list[LoggedModel]:
 
 
 def _create_model(client: MlflowClient, run: Run, result: Result) -> LoggedModel:
-    params = {shorten(key): str(value) for key, value in result.params.items()}
+    params = {}
+    for key, value in result.params.items():
+        params[shorten(key)] = str(value)
     tags = {"mlflow.note.content": f"Of the run {run.info.run_name}"}
     name = re.sub(REFUSED_IN_MODEL, "-", result.run) or "model"
     return client.create_logged_model(
@@ -106,9 +113,9 @@ def can_go_on(run: Run, result: Result, numbers: Numbers) -> bool:
     It cannot if mlflow.yaml was changed meanwhile: MLflow takes no other value of a parameter, and
     values of other names would stay.
     """
-    names = {shorten(name) for name in [*numbers.metrics, *numbers.curves]}
-    has_other_params = not run.data.params.items() <= _params(result).items()
-    return not has_other_params and run.data.metrics.keys() <= names
+    names = set(map(shorten, [*numbers.metrics, *numbers.curves]))
+    has_our_params = run.data.params.items() <= _params(result).items()
+    return has_our_params and run.data.metrics.keys() <= names
 
 
 def log_values(
@@ -125,8 +132,9 @@ def log_values(
     run_id, start = run.info.run_id, run.info.start_time
     metrics = _final_metrics(run, result, numbers, model_id)
     for name, curve in numbers.curves.items():
+        key = shorten(name)
         for step, value in curve.items():
-            metrics.append(Metric(shorten(name), value, start + step, step))
+            metrics.append(Metric(key, value, start + step, step))
     params = [Param(name, value) for name, value in _params(result).items()]
     batches = zip_longest(_batches(metrics, BATCH_METRICS), _batches(params, BATCH_PARAMS))
     for some_metrics, some_params in batches:
@@ -152,8 +160,10 @@ def _final_metrics(
 
 
 def _params(result: Result) -> dict[str, str]:
-    params = result.params.items()
-    return {shorten(name): str(value)[:VALUE_CHARACTERS] for name, value in params}
+    params = {}
+    for name, value in result.params.items():
+        params[shorten(name)] = str(value)[:VALUE_CHARACTERS]
+    return params
 
 
 def shorten(name: str) -> str:
@@ -173,8 +183,10 @@ def _datasets(result: Result) -> list[Dataset]:
     datasets: dict[tuple[str, str], Dataset] = {}
     for path, md5 in result.data.items():
         source = json.dumps({"uri": path})
-        name, digits = Path(path).stem, (md5 or "")[:DIGEST_CHARACTERS]
-        datasets.setdefault((name, digits), Dataset(name, digits, "local", source))
+        name = Path(path).stem
+        digits = (md5 or "")[:DIGEST_CHARACTERS]
+        dataset = Dataset(name, digits, "local", source)
+        datasets.setdefault((name, digits), dataset)
     return list(datasets.values())
 
 
@@ -206,7 +218,8 @@ def _write_image(folder: Path, image: StepImage, start: int, result_digest: str)
     """
     folder.mkdir(exist_ok=True)
     key = image.name.replace("/", "#")
-    stem = f"{key}+step+{image.step}+timestamp+{start + image.step}+{_unique_part(result_digest)}"
+    timestamp, unique = start + image.step, _unique_part(result_digest)
+    stem = f"{key}+step+{image.step}+timestamp+{timestamp}+{unique}"
     with Image.open(image.path) as opened:
         picture = _as_colours(opened)
         if image.path.suffix == ".png":
@@ -250,10 +263,13 @@ def upload(store: Store, location: str, folder: Path) -> None:
     if not store.is_remote:
         repository.log_artifacts(str(folder))
         return
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    parents = [os.path.dirname(path.relative_to(folder)) for path in files]
+    files, parents = [], []
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            files.append(str(path))
+            parents.append(os.path.dirname(path.relative_to(folder)))
     with pool(UPLOADS) as workers:
-        list(workers.map(repository.log_artifact, map(str, files), parents))
+        list(workers.map(repository.log_artifact, files, parents))
 
 
 @contextmanager
