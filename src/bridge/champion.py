@@ -161,25 +161,33 @@ def _adopt(client: MlflowClient, registered: Registered) -> None:
     """Give the best runs the tags by which runs are compared: version 1.0 had none."""
     for number in {*registered.aliases.values()}:
         version = registered.versions.get(number)
-        metrics = [key for key in version.tags if key != VERSION_DATA] if version else []
-        if version is None or VERSION_DATA not in version.tags or len(metrics) != 1:
+        tags = _tags_by_version(version) if version else {}
+        if version is None or not tags:
             continue
         with suppress(MlflowException):  # its run is gone
             run = client.get_run(str(version.run_id))
             if COMPLETE in run.data.tags and DATA not in run.data.tags:
-                model_id = str(version.source).removeprefix("models:/")
-                tags = {DATA: version.tags[VERSION_DATA], METRIC: metrics[0], MODEL: model_id}
                 batch = [RunTag(key, value) for key, value in tags.items()]
                 client.log_batch(run.info.run_id, tags=batch)
+
+
+def _tags_by_version(version: ModelVersion) -> dict[str, str]:
+    """Return the tags of a run by those of its version: its data, and a number by its metric."""
+    metrics = version.tags.keys() - {VERSION_DATA}
+    if VERSION_DATA not in version.tags or len(metrics) != 1:
+        return {}
+    model_id = str(version.source).removeprefix("models:/")
+    return {DATA: version.tags[VERSION_DATA], METRIC: metrics.pop(), MODEL: model_id}
 
 
 def _read_registry(client: MlflowClient, registry: str) -> Registered:
     models = client.search_registered_models(f"name = '{registry}'")
     if not models:
         return Registered()
-    versions = client.search_model_versions(f"name = '{registry}'", max_results=MOST_VERSIONS)
+    found = client.search_model_versions(f"name = '{registry}'", max_results=MOST_VERSIONS)
     aliases = {alias: str(version) for alias, version in models[0].aliases.items()}
-    return Registered(aliases, {str(version.version): version for version in versions})
+    versions = {str(version.version): version for version in found}
+    return Registered(aliases, versions)
 
 
 def _find_champions(
@@ -190,8 +198,11 @@ def _find_champions(
     That is the best on the committed data; where no run is on these, it stays with the data that it
     is on, or else goes to those of the results.
     """
-    metrics = {result.compared_on: _metric(result) for result in results}
-    wanted = [lineage.committed_data_digest(result) for result in results]
+    metrics = {}
+    wanted = []
+    for result in results:
+        metrics[result.compared_on] = _metric(result)
+        wanted.append(lineage.committed_data_digest(result))
     wanted += [registered.data_of(ALIAS), *metrics]
     best = {}
     stale_aliases = []
@@ -201,10 +212,10 @@ def _find_champions(
             best[data] = run
         else:
             stale_aliases.append(alias_of(data))
-    chosen = [data for data in wanted if data in best]
-    if not chosen:
+    chosen = next(iter(best), None)  # in the order of what is wanted
+    if chosen is None:
         stale_aliases.append(ALIAS)
-    return Champions(best, chosen[0] if chosen else None, stale_aliases)
+    return Champions(best, chosen, stale_aliases)
 
 
 def _metric(result: Result) -> str:
