@@ -134,7 +134,8 @@ def _dirty(git: Git, pipeline: Pipeline) -> str:
     if changed is None:
         return "unknown"
     is_ignored = ignored_by_dvc(pipeline.root)
-    return "false" if all(is_ignored(path) for path in changed) else "true"
+    is_clean = all(map(is_ignored, changed))
+    return "false" if is_clean else "true"
 
 
 def _inputs(pipeline: Pipeline) -> list[str]:
@@ -142,7 +143,8 @@ def _inputs(pipeline: Pipeline) -> list[str]:
     used: set[str] = set()
     for lock in pipeline.locks.values():
         used.update(lock.params, lock.deps)
-    inputs = used.difference(overlapping_paths(used, pipeline.declared_outs()))
+    written = overlapping_paths(used, pipeline.declared_outs())
+    inputs = used.difference(written)
     added = {f"{path}.dvc" for path in inputs}  # Git knows by these what `dvc add` keeps
     return sorted({*inputs, *added, *pipeline.files, FILE})
 
@@ -159,7 +161,10 @@ def _committed_locks(git: Git, commit: str | None, pipeline: Pipeline) -> dict[s
 def _committed_used(git: Git, commit: str, pipeline: Pipeline) -> dict[str, Values]:
     """Return what the templates of each stage took in the commit."""
     content_of = cache(partial(_content_at, git, commit))
-    return {name: values_at(stage, content_of) for name, stage in pipeline.declared.items()}
+    used = {}
+    for name, stage in pipeline.declared.items():
+        used[name] = values_at(stage, content_of)
+    return used
 
 
 def _changed_stages(git: Git, commit: str | None, pipeline: Pipeline) -> frozenset[str]:
@@ -169,16 +174,15 @@ def _changed_stages(git: Git, commit: str | None, pipeline: Pipeline) -> frozens
     """
     if not commit:
         return frozenset()
-    values: dict[str, dict[str, Any]] = {}  # of the commit, by file
+    values_of = cache(partial(_params_at, git, commit))
     committed = _committed_used(git, commit, pipeline)
-    changed = {name for name, lock in pipeline.locks.items() if lock.used != committed[name]}
+    changed = set()
     for name, lock in pipeline.locks.items():
+        if lock.used != committed[name]:
+            changed.add(name)
         for file, used in lock.params.items():
-            if file.endswith(".py"):
-                continue
-            if file not in values:
-                values[file] = _params_at(git, commit, file)
-            if not _has_params(values[file], used):
+            is_python = file.endswith(".py")
+            if not is_python and not _has_params(values_of(file), used):
                 changed.add(name)
     return frozenset(changed)
 
@@ -197,7 +201,11 @@ def _content_at(git: Git, commit: str, file: str) -> Any:
 
 def _has_params(values: dict[str, Any], used: dict[str, Any]) -> bool:
     """Return whether a file has these parameters; items of lists are not among its names."""
-    return all("[" in name or same_value(values.get(name), used[name]) for name in used)
+    for name, value in used.items():
+        is_indexed = "[" in name
+        if not is_indexed and not same_value(values.get(name), value):
+            return False
+    return True
 
 
 def _user() -> str:
