@@ -206,8 +206,9 @@ def _write(
         log_files(store, run, result)  # 7
     if state.is_incomplete:
         client.set_terminated(run_id, "FINISHED")  # 8
-    last = [RunTag(key, value) for key, value in {**tags, COMPLETE: "true"}.items()]
-    client.log_batch(run_id, tags=last)  # 9
+    complete = {**tags, COMPLETE: "true"}
+    batch = [RunTag(key, value) for key, value in complete.items()]
+    client.log_batch(run_id, tags=batch)  # 9
     return tags
 
 
@@ -215,14 +216,16 @@ def _last_tags(
     publisher: _Publisher, run: Run, result: Result, metrics: dict[str, float]
 ) -> dict[str, str]:
     """Return the tags that a run gets when all else is there."""
-    names = f"{publisher.lineage.experiment or ''} {run.data.tags.get(EXPERIMENTS, '')}".split()
+    others = run.data.tags.get(EXPERIMENTS, "")
+    names = f"{publisher.lineage.experiment or ''} {others}".split()
     names = list(dict.fromkeys(names))
     tags = {PICTURES: result.pictures_digest, **champion_tags(result)}
     if names:
         tags[EXPERIMENTS] = " ".join(names[:MOST_NAMES])
     note = run.data.tags.get(NOTE)
     if note is None or run.data.tags.get(OUR_NOTE) == digest(note):  # what a user wrote there stays
-        tags[NOTE] = describe(result, publisher.lineage, metrics, names)[:VALUE_CHARACTERS]
+        description = describe(result, publisher.lineage, metrics, names)
+        tags[NOTE] = description[:VALUE_CHARACTERS]
         tags[OUR_NOTE] = digest(tags[NOTE])
     return tags
 
@@ -235,10 +238,11 @@ def _find_run(publisher: _Publisher, result: Result) -> _RunState | None:
         return None
     run = runs[0]
     is_complete = COMPLETE in run.data.tags
+    needs_model = is_complete and bool(result.settings.model)
     return _RunState(
         run,
         is_lost=not artifacts_there(run.info.artifact_uri),
-        lacks_model=is_complete and bool(result.settings.model) and not _has_model(publisher, run),
+        lacks_model=needs_model and not _has_model(publisher, run),
     )
 
 
@@ -263,7 +267,8 @@ def _create_run(publisher: _Publisher, result: Result) -> _RunState:
     name = run_name(result, publisher.lineage)
     tags = _first_tags(publisher, result)
     check_tags(tags)
-    return _RunState(client.create_run(experiment_id, tags=tags, run_name=name), is_fresh=True)
+    run = client.create_run(experiment_id, tags=tags, run_name=name)
+    return _RunState(run, is_fresh=True)
 
 
 def _first_tags(publisher: _Publisher, result: Result) -> dict[str, str]:
@@ -299,7 +304,8 @@ def _next_number(publisher: _Publisher) -> int:
         experiment_ids = [publisher.experiment.experiment_id]
         runs = publisher.client.search_runs(experiment_ids, max_results=1, order_by=newest)
         last = runs[0].data.tags.get(SEQUENCE_NUMBER, "") if runs else ""
-        publisher.sequence = itertools.count(int(last) + 1 if last.isdecimal() else len(runs))
+        first = int(last) + 1 if last.isdecimal() else len(runs)
+        publisher.sequence = itertools.count(first)
     return next(publisher.sequence)
 
 
