@@ -30,8 +30,9 @@ def name_parts(file: str, folder: str = "", item: str = "", run: str = "") -> li
         run: the item that the whole run is about; it does not appear in names.
     """
     path = PurePosixPath(file)
-    if f"/{DVCLIVE}" in f"/{file}":
-        path = PurePosixPath(f"/{file}".rpartition(f"/{DVCLIVE}")[2])
+    _, live, below = f"/{file}".rpartition(f"/{DVCLIVE}")
+    if live:
+        path = PurePosixPath(below)
     elif folder and path.is_relative_to(folder) and file != folder:
         path = path.relative_to(folder)
     else:
@@ -64,9 +65,10 @@ def display_names(
     names: dict[Key, str] = {}
     taken: dict[str, Key] = {}
     for file, key in keys:
-        short = _replace_beginning(_join(parts_of(file), key, file), beginnings)
+        own = _join(parts_of(file), key, file)
+        short = _replace_beginning(own, beginnings)
         folder = PurePosixPath(file).parent.as_posix()
-        candidates = [valid_name(name) for name in (short, f"{folder}/{short}", f"{file}/{key}")]
+        candidates = [short, f"{folder}/{short}", f"{file}/{key}"]
         name = _first_free(candidates, taken, (file, key))
         other = taken.setdefault(name, (file, key))
         if other != (file, key):
@@ -88,13 +90,13 @@ def by_display_name(
 
 def _first_free(candidates: list[str], taken: dict[str, Key], key: Key) -> str:
     """Return the first name that no other file has, or the first if there is none."""
-    for name in candidates:
-        other = taken.get(name, key)
-        if other == key:
-            return name
-        if other[0] == key[0]:
-            return name  # within one file, mlflow.yaml has made them the same
-    return candidates[0]
+    file, _ = key
+    for candidate in candidates:
+        name = valid_name(candidate)
+        other_file, _ = taken.get(name, key)
+        if other_file == file:
+            return name  # or, within one file, mlflow.yaml has made them the same
+    return valid_name(candidates[0])
 
 
 def _join(parts: list[str], key: str, file: str) -> str:
@@ -104,10 +106,12 @@ def _join(parts: list[str], key: str, file: str) -> str:
     front = "/".join(parts)
     if front and key.startswith((f"{front}/", f"{front}.")):
         return key
+    if front == key:
+        return key
     first = re.split("[/.]", key)[0]
     if parts and parts[-1] == first:
         parts = parts[:-1]
-    return "/".join([*parts, key]) if front != key else key
+    return "/".join([*parts, key])
 
 
 def _replace_beginning(name: str, beginnings: dict[str, str]) -> str:
@@ -119,5 +123,8 @@ def _replace_beginning(name: str, beginnings: dict[str, str]) -> str:
 
 def valid_name(name: str) -> str:
     """Return the name as MLflow takes it: the path of a file, with "_" for odd characters."""
-    parts = REFUSED.sub("_", name).split("/")
-    return "/".join(part for part in parts if part not in ("", ".", "..")) or "_"
+    parts = []
+    for part in REFUSED.sub("_", name).split("/"):
+        if part not in ("", ".", ".."):
+            parts.append(part)
+    return "/".join(parts) or "_"
