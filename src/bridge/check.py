@@ -106,7 +106,8 @@ def _print_stage(overview: Overview, pipeline: Pipeline) -> None:
 
 
 def _print_result(overview: Overview, pipeline: Pipeline, result: Result) -> None:
-    overview.line("  params", _shorten([f"{key}={value}" for key, value in result.params.items()]))
+    params = [f"{key}={value}" for key, value in result.params.items()]
+    overview.line("  params", _shorten(params))
     try:
         numbers = result.load_numbers()
     except UserError as error:
@@ -136,8 +137,11 @@ def _print_result(overview: Overview, pipeline: Pipeline, result: Result) -> Non
 
 def _missing(result: Result) -> list[str]:
     """Return the outputs in the project that are not there."""
-    paths = [path for path in {**result.hashes, **result.pictures} if is_in_project(path)]
-    return [path for path in paths if not (result.root / path).exists()]
+    missing = []
+    for path in {**result.hashes, **result.pictures}:
+        if is_in_project(path) and not (result.root / path).exists():
+            missing.append(path)
+    return missing
 
 
 def _reason(result: Result, path: str) -> str:

@@ -121,9 +121,10 @@ def _find_complete(
 ) -> PublishedRun | None:
     asked = {"name": store.experiment, "experiment_id": store.experiment_id}
     asked["digest"] = result.digest
+    select = "SELECT key, value FROM tags WHERE run_uuid = ?"
     for run_id, experiment_id, artifacts, experiment in database.execute(FIND_RUN, asked):
-        select = "SELECT key, value FROM tags WHERE run_uuid = ?"
-        run = PublishedRun(run_id, str(experiment_id), dict(database.execute(select, (run_id,))))
+        tags = dict(database.execute(select, (run_id,)))
+        run = PublishedRun(run_id, str(experiment_id), tags)
         if COMPLETE not in run.tags or not artifacts_there(artifacts):
             continue
         if result.settings.model and not _has_model(database, run):

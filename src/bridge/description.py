@@ -50,7 +50,8 @@ def _table(result: Result, lineage: Lineage, metrics: dict[str, float]) -> list[
     commit = f"commit {_short_commit(lineage)}" if has_committed else ""
     lines = ["", f"| | here | {commit} |", "|---|---:|---:|"]
     for name, (value, before) in rows.items():
-        lines.append(f"| {escape(name)} | {escape(_shorten(value))} | {escape(_shorten(before))} |")
+        cells = map(escape, (name, _shorten(value), _shorten(before)))
+        lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 

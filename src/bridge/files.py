@@ -56,8 +56,10 @@ def md5(path: Path) -> str | None:
     A folder's is the hash of the list of its files, with ".dir" at the end.
     """
     if path.is_dir():
-        names = {file.relative_to(path).as_posix(): file for file in files_in(path)}
-        entries = [{"md5": md5(names[name]), "relpath": name} for name in sorted(names)]
+        hashes = {file.relative_to(path).as_posix(): md5(file) for file in files_in(path)}
+        entries = []
+        for name, hashed in sorted(hashes.items()):
+            entries.append({"md5": hashed, "relpath": name})
         content = json.dumps(entries).encode()
         return hashlib.md5(content, usedforsecurity=False).hexdigest() + ".dir"
     if not path.exists():
@@ -95,8 +97,11 @@ def files_in(path: Path) -> list[Path]:
         return [path]
     root = _project_of(path)
     is_ignored = ignored_by_dvc(root)
-    files = [file for file in path.rglob("*") if file.is_file()]
-    return sorted(file for file in files if not is_ignored(file.relative_to(root).as_posix()))
+    files = []
+    for file in path.rglob("*"):
+        if file.is_file() and not is_ignored(file.relative_to(root).as_posix()):
+            files.append(file)
+    return sorted(files)
 
 
 def size_of(path: Path) -> int:

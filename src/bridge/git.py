@@ -104,8 +104,10 @@ class Git:
         answer = self.ask("status", *options, "--", *paths)
         if answer.text is None:
             return None
-        entries = [entry for entry in answer.text.split("\0") if entry]
-        changed = [os.path.relpath(entry[3:], prefix or ".") for entry in entries]
+        changed = []
+        for entry in filter(None, answer.text.split("\0")):
+            path = entry[3:]  # after two letters of its state
+            changed.append(os.path.relpath(path, prefix or "."))
         return [*changed, *self._changed_but_hidden(paths)]
 
     def _changed_but_hidden(self, paths: list[str]) -> list[str]:
@@ -153,7 +155,7 @@ class Git:
     def tracked(self, paths: list[str]) -> list[str]:
         """Return which of the files, and of the files in the folders, Git tracks."""
         text = self.ask("ls-files", "-z", "--", *paths).text or ""
-        return [path for path in text.split("\0") if path]
+        return list(filter(None, text.split("\0")))
 
     def experiments(self) -> list["Experiment"]:
         """Return the DVC experiments that are there, in the order in which they were made."""

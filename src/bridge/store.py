@@ -106,10 +106,12 @@ def _secrets(address: str) -> list[str]:
     _, rest = _split_scheme(address)
     user = rest.rpartition("@")[0]
     hidden = re.split(r"[?#;]", rest)[1:]
-    values = [part.partition("=")[2] for text in hidden for part in text.split("&")]
-    parts = [user, *user.split(":")[1:], *hidden, *values]
-    meant = [unquote(part) for part in parts]
-    found = {part for part in [*parts, *meant] if len(part) >= SHORTEST_SECRET}
+    parts = [user, *user.split(":")[1:], *hidden]
+    for text in hidden:
+        for setting in text.split("&"):
+            parts.append(setting.partition("=")[2])
+    parts += list(map(unquote, parts))
+    found = {part for part in parts if len(part) >= SHORTEST_SECRET}
     return sorted(found, key=len, reverse=True)
 
 

@@ -31,7 +31,10 @@ def track(pipeline: Pipeline, settings: Settings, store: Store) -> list[tuple[st
     results = load_results(pipeline, settings)
     relocate_artifacts(store)
     runs = complete_runs(store, results)
-    missing = [result for result in results if not is_shown(result, runs.get(result.digest))]
+    missing = []
+    for result in results:
+        if not is_shown(result, runs.get(result.digest)):
+            missing.append(result)
     for result in missing:
         check_result(result)
     for result in results:
