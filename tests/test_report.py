@@ -181,15 +181,15 @@ def read_repository_files(root):
 @pytest.mark.parametrize(
     ("path", "content", "reason"),
     [
-        (paths.REQUIREMENTS, b"", "it has not the parts"),
+        (paths.REQUIREMENTS, b"", "its structure is not"),
         (paths.REQUIREMENTS, b"\xff", "can't decode"),
-        (paths.PUBLISHED_PARAMS, b"", "it has not the parts"),
+        (paths.PUBLISHED_PARAMS, b"", "its structure is not"),
         (paths.PUBLISHED_PARAMS, b"generate: [", "while parsing"),
-        (paths.PUBLISHED_PARAMS, b"generate: {}", "it has not the parts"),
+        (paths.PUBLISHED_PARAMS, b"generate: {}", "its structure is not"),
         (paths.PUBLISHED_PARAMS, b"\xff", "can't decode"),
         (paths.PUBLISHED, b"", "it must have losses of linear and mlp"),
-        (paths.PUBLISHED, b"model,iteration,value\nmlp,0,1.1\n", "it has not the parts"),
-        (paths.PUBLISHED, b"model,iteration,loss\nforest,0,1.1\n", "it has not the parts"),
+        (paths.PUBLISHED, b"model,iteration,value\nmlp,0,1.1\n", "its structure is not"),
+        (paths.PUBLISHED, b"model,iteration,loss\nforest,0,1.1\n", "its structure is not"),
         (paths.PUBLISHED, b"model,iteration,loss\nmlp,0,low\n", "could not convert"),
     ],
 )

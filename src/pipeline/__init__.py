@@ -1,11 +1,11 @@
-"""What the stages share: parameters, paths, reading and writing, and errors in plain words.
+"""The code that the stages share: parameters, paths, reading and writing, and errors.
 
-params.py    what params.yaml may say.
+params.py    reads and checks params.yaml.
 paths.py     where every file lies.
-files.py     reading and writing, each file checked.
-errors.py    how a stage ends where its user made a mistake.
-backend.py   whether a model is trained by NumPy or by its compiled form.
-twins.py     notices when code was changed that has a second form.
-runtime.py   settings of NumPy and Python that a stage works with.
-served.py    a trained model as MLflow loads it.
+files.py     reads and writes the files of the stages, and checks what is read.
+errors.py    ends a stage with one message where its user made a mistake.
+backend.py   chooses what trains a model: NumPy or its compiled form.
+twins.py     notices a change of code that has a second form.
+runtime.py   sets up NumPy and Python for a stage.
+served.py    loads a trained model for MLflow.
 """

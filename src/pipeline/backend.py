@@ -1,4 +1,4 @@
-"""What a model is trained by: NumPy, or its compiled form where that is known to be the same."""
+"""Choose what trains a model: NumPy, or its compiled form where that gives the same bytes."""
 
 import time
 from collections.abc import Iterator
@@ -14,14 +14,14 @@ from portable.compiler import set_up_numba
 from spirals.models import MLP, Classifier
 from spirals.training import Backend, Step, gradient_descent
 
-# Points times weights times iterations: NumPy then takes a second longer. Compiling takes four,
-# but only once for all experiments.
+# Points times weights times iterations. Above this much work NumPy takes at least a second longer
+# than compiled code; compiling takes four seconds, once for all experiments.
 COMPILE_FROM = 2.5e8
 TRIAL_POINTS = 1000
 TRIAL_ITERATIONS = 2
 TRIAL_RUNS = 5
 
-# The parameters that the compiled form knows. One that is added to the section is none of them.
+# The parameters that the compiled form knows. One that is missing here switches it off.
 KNOWN_PARAMETERS = {
     "seed",
     "skip_draws",
@@ -42,7 +42,7 @@ COPIED_DIGEST = "8d004b92750feb3b"
 
 
 def copied_digest() -> str:
-    """Return the digest of what the compiled form copies, as it is now."""
+    """Return the digest of the present source of what the compiled form copies."""
     return source_digest(with_callees(COPIED, COPIED_PACKAGES))
 
 
@@ -69,16 +69,16 @@ def select_backend(model: Classifier, X: FloatArray, y: IntArray, params: Any) -
     """
     size = sum(weight.size for weight in model.weights.values())
     if len(X) * size * params.iterations < COMPILE_FROM:
-        return _numpy("the training is short")
+        return _use_numpy("the training is short")
     if reason := why_not_compiled(model, params):
-        return _numpy(reason)
+        return _use_numpy(reason)
     try:
         set_up_numba()
         from portable import compiled  # noqa: F401
     except ImportError as error:
-        return _numpy(f"no Numba: {error}")
-    except (OSError, RuntimeError) as error:  # there is no folder for what it compiles
-        return _numpy(_not_working(error))
+        return _use_numpy(f"no Numba: {error}")
+    except (OSError, RuntimeError) as error:  # it finds no folder to write compiled code to
+        return _use_numpy(_not_working(error))
     return _try_compiled(model, X, y, params)
 
 
@@ -116,7 +116,7 @@ def _not_working(error: Exception) -> str:
     return f"Numba does not work here: {type(error).__name__} {message}"
 
 
-def _numpy(reason: str) -> Choice:
+def _use_numpy(reason: str) -> Choice:
     return Choice(gradient_descent, "NumPy", reason)
 
 
@@ -140,11 +140,11 @@ def _try_compiled(model: Classifier, X: FloatArray, y: IntArray, params: Any) ->
     except (NumbaError, OSError, EOFError, UnpicklingError, RuntimeError) as error:
         # Of the compiler, or of the folder that it keeps its code in: full, read-only, corrupted.
         # Anything else is a fault of ours, and is not hidden.
-        return _numpy(_not_working(error))
+        return _use_numpy(_not_working(error))
     if trial.result != expected.result:
-        return _numpy("the compiled form gives other bytes on this machine: please report it")
+        return _use_numpy("the compiled form gives other bytes on this machine: please report it")
     if trial.seconds > expected.seconds:
-        return _numpy("the compiled form is not faster here")
+        return _use_numpy("the compiled form is not faster here")
     return Choice(compiled_descent, "Numba", "the same bytes in less time")
 
 

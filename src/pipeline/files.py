@@ -1,7 +1,7 @@
-"""Reading and writing: text files that are the same bytes everywhere, whole or not at all.
+"""Read and write files, the same bytes everywhere, whole or not at all; check what is read.
 
 Every function that reads raises UserError where a file is missing, truncated or not what a stage
-writes: with the file, what is wrong with it, and what to do.
+writes, or where its numbers make no model: with the file, what is wrong, and what to do.
 """
 
 import json
@@ -72,16 +72,16 @@ def file_errors(path: Path, advice: str = RUN_MAKE) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, ArithmeticError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or str(error)  # Pillow's have words of their own
+        reason = getattr(error, "strerror", None) or str(error)  # Pillow's have only a text
     except (LookupError, TypeError, AttributeError):
-        reason = "it has not the parts that it must have"
+        reason = "its structure is not as expected"
     else:
         return
     raise UserError(f"cannot use {paths.shown(path)}: {reason}. {advice}.")
 
 
 def read_json(path: Path) -> Any:
-    """Return what a file holds; NaN and Infinity, which JSON does not have, are refused."""
+    """Return the content of a file; refuse NaN and Infinity, which JSON does not have."""
     with file_errors(path):
         return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
 
@@ -91,8 +91,8 @@ def _refuse_constant(name: str) -> None:
 
 
 def read_yaml(path: Path, advice: str = RESTORE) -> Any:
-    """Return what a file holds, read as DVC reads it: YAML 1.2."""
-    from ruamel.yaml import YAML  # here: where a model is served, there may be none
+    """Return the content of a file, read as DVC reads it: YAML 1.2."""
+    from ruamel.yaml import YAML  # here: where a model is served, it may not be installed
     from ruamel.yaml.error import YAMLError
 
     with file_errors(path, advice):
@@ -114,8 +114,8 @@ def read_lock(root: Path) -> dict[str, Any]:
 def read_csv(path: Path, header: tuple[str, ...]) -> FloatArray:
     """Return the numbers of a table that has this header, [rows, columns].
 
-    Refused are another header, other line endings than a newline, a last line without one,
-    and whatever is no finite number.
+    Another header, other line endings than a newline, a last line without one, and anything that
+    is not a finite number are refused.
     """
     with file_errors(path):
         first, *lines = path.read_bytes().decode().split("\n")
@@ -134,7 +134,7 @@ def read_csv(path: Path, header: tuple[str, ...]) -> FloatArray:
 
 
 def _parse_row(line: str, columns: int) -> list[float] | None:
-    """Return the finite numbers of a line; None unless there are so many."""
+    """Return the numbers of a line; None unless there are `columns` finite ones."""
     try:
         row = [float(cell) for cell in line.split(",")]
     except ValueError:

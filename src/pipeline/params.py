@@ -1,4 +1,4 @@
-"""What params.yaml may say; the only place that decides."""
+"""Read params.yaml, and check it: the only place that defines what it may contain."""
 
 import argparse
 import difflib
@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, get_args
+from typing import Annotated, Any, NamedTuple, NoReturn, get_args
 
 import msgspec
 from msgspec import Meta
@@ -20,6 +20,18 @@ from spirals.models import MODELS
 
 MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container (Linux, cgroup v2), in bytes
 SHOWN_CHARACTERS = 80  # of a value in a message
+
+# Bytes of memory that the stages need at most: measured, and rounded up.
+POINT_BYTES = 400  # for each point ...
+POINT_CLASS_BYTES = 80  # ... and on top of that for each of its scores
+POINT_UNIT_BYTES = 32  # ... and for each hidden unit in the only hidden layer
+# ... or for each one in several: between two hidden layers `matmul` keeps eight running sums of
+# every unit, and what it adds to them.
+POINT_DEEP_UNIT_BYTES = 160
+WEIGHT_BYTES = 6000  # the snapshots, and their text
+RECORD_BYTES = 1000  # for each iteration that the curve records
+CELL_BYTES = 300  # for each cell of the grid ...
+CELL_CLASS_BYTES = 40  # ... and on top of that for each of its scores
 
 
 def _whole(low: int, high: int) -> Meta:
@@ -104,7 +116,7 @@ def model_argument(description: str | None) -> str:
 
 
 def load_params(root: Path) -> Params:
-    """Return what params.yaml says, read as DVC reads it: YAML 1.2, where 1e-3 is a number.
+    """Return the parameters of params.yaml, read as DVC reads it: YAML 1.2, where 1e-3 is a number.
 
     It is checked as a whole: a mistake in any section stops every stage.
 
@@ -127,7 +139,7 @@ def used_params(params: Params, root: Path) -> Params:
     taken from `params`.
 
     Raises:
-        UserError: dvc.lock has what no params.yaml may say.
+        UserError: dvc.lock has values that params.yaml must not have.
     """
     sections = msgspec.to_builtins(params)
     stages = files.read_lock(root)
@@ -201,7 +213,7 @@ def _refuse(key: str, value: Any, rule: str) -> NoReturn:
 
 
 def _described(value: Any) -> str:
-    """Return a value as YAML's user would call it."""
+    """Return a value in the words of someone who writes YAML."""
     if value is None:
         return "empty"
     if isinstance(value, bool):
@@ -223,40 +235,67 @@ def _shortened(value: Any) -> str:
     return f"{text[: SHOWN_CHARACTERS - 3]}..."
 
 
-def _check_memory(params: Params) -> None:
-    """Refuse sizes that cannot fit, before anything is allocated.
+class Need(NamedTuple):
+    """Memory that the stages need, and how to need less."""
 
-    The bytes are measured ones, rounded up.
-    """
-    classes = params.generate.classes
-    test = params.evaluate.points_per_class
-    points = classes * max(params.generate.points_per_class, test)
-    point_bytes = 400 + 80 * classes
-    weights = 0
-    recorded = 0
-    for name, model in MODELS.items():
-        section = params.train(name)
-        sizes = model.layer_sizes(2, classes, section)
-        hidden = sizes[1:-1]
-        # Between two hidden layers `matmul` keeps eight running sums of every unit, and what is
-        # added to them.
-        unit_bytes = 32 if len(hidden) < 2 else 160
-        point_bytes = max(point_bytes, 400 + 80 * classes + unit_bytes * sum(hidden))
-        weights = max(weights, sum((below + 1) * units for below, units in pairwise(sizes)))
-        recorded += section.iterations // section.record_every
-    grid = params.plot.grid
-    needed = {
-        "take fewer points, classes or hidden units": points * point_bytes,
-        "take fewer hidden units or classes": 6000 * weights,  # the snapshots, and their text
-        "take fewer iterations, or a larger record_every": 1000 * recorded,
-        "take a smaller grid or fewer classes": grid * grid * (300 + 40 * classes),
-    }
-    advice = max(needed, key=lambda name: needed[name])
+    size: int  # bytes
+    advice: str
+
+
+def _check_memory(params: Params) -> None:
+    """Refuse sizes that cannot fit, before anything is allocated."""
+    needs = [
+        Need(_bytes_of_points(params), "take fewer points, classes or hidden units"),
+        Need(_bytes_of_weights(params), "take fewer hidden units or classes"),
+        Need(_bytes_of_curves(params), "take fewer iterations, or a larger record_every"),
+        Need(_bytes_of_grid(params), "take a smaller grid or fewer classes"),
+    ]
+    largest = max(needs, key=lambda need: need.size)
     memory = _available_memory()
-    if needed[advice] > memory:
-        asked = f"about {needed[advice] / 2**30:,.1f} GiB of memory"
-        there = f"{memory / 2**30:,.1f}"
-        raise UserError(f"{paths.PARAMS} asks for {asked}; this machine has {there}: {advice}")
+    if largest.size > memory:
+        needed = f"about {largest.size / 2**30:,.1f} GiB of memory"
+        available = f"{memory / 2**30:,.1f}"
+        raise UserError(
+            f"{paths.PARAMS} asks for {needed}; this machine has {available}: {largest.advice}"
+        )
+
+
+def _bytes_of_points(params: Params) -> int:
+    """Return the bytes for the larger of the two data sets, on its way through a model."""
+    classes = params.generate.classes
+    per_class = max(params.generate.points_per_class, params.evaluate.points_per_class)
+    for_units = []
+    for sizes in _layer_sizes(params):
+        hidden = sizes[1:-1]
+        unit_bytes = POINT_UNIT_BYTES if len(hidden) < 2 else POINT_DEEP_UNIT_BYTES
+        for_units.append(unit_bytes * sum(hidden))
+    point_bytes = POINT_BYTES + POINT_CLASS_BYTES * classes + max(for_units)
+    return classes * per_class * point_bytes
+
+
+def _bytes_of_weights(params: Params) -> int:
+    """Return the bytes for the weights of the larger model."""
+    counts = []
+    for sizes in _layer_sizes(params):
+        counts.append(sum((inputs + 1) * units for inputs, units in pairwise(sizes)))
+    return WEIGHT_BYTES * max(counts)
+
+
+def _bytes_of_curves(params: Params) -> int:
+    """Return the bytes for the training curves of all models."""
+    sections = [params.train(name) for name in MODELS]
+    return sum(RECORD_BYTES * (each.iterations // each.record_every) for each in sections)
+
+
+def _bytes_of_grid(params: Params) -> int:
+    """Return the bytes for the grid that the decision boundary is drawn from."""
+    return params.plot.grid**2 * (CELL_BYTES + CELL_CLASS_BYTES * params.generate.classes)
+
+
+def _layer_sizes(params: Params) -> list[list[int]]:
+    """Return the units of every layer, of each model."""
+    classes = params.generate.classes
+    return [model.layer_sizes(2, classes, params.train(name)) for name, model in MODELS.items()]
 
 
 def _available_memory() -> int:

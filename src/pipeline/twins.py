@@ -1,8 +1,9 @@
-"""Code that has a second form, compiled or in JavaScript, and a way to notice that it was changed.
+"""Notice a change of code that has a second form, compiled or in JavaScript.
 
-A second form is believed to give the same numbers as the first, so it must not be used when the
-first has become another. The digest of the first is recorded beside the second; whoever changes the
-first looks at the second, runs the tests that compare them, and records the new digest.
+A second form was tested to give the same numbers as the source that it copies, so it must not be
+used after that source has changed. The digest of the source is recorded beside the second form.
+Whoever changes the source changes the second form, runs the tests that compare the two, and records
+the new digest.
 """
 
 import ast
@@ -18,7 +19,7 @@ Code = Callable[..., Any]  # a function or a class
 
 
 def source_digest(functions: Iterable[Code | ModuleType]) -> str:
-    """Return a digest of the source of functions, classes or modules, without words and layout.
+    """Return a digest of functions, classes or modules, ignoring docstrings, comments and layout.
 
     It is the same in every version of Python.
     """
@@ -29,7 +30,7 @@ def source_digest(functions: Iterable[Code | ModuleType]) -> str:
 
 
 def with_callees(functions: Iterable[Code], packages: Iterable[str]) -> list[Code]:
-    """Return functions and classes, and all that they name, directly or not, in some packages.
+    """Return functions and classes, and all that they use, directly or not, in some packages.
 
     Args:
         functions: where to begin.
