@@ -289,7 +289,8 @@ def _bytes_of_curves(params: Params) -> int:
 
 def _bytes_of_grid(params: Params) -> int:
     """Return the bytes for the grid that the decision boundary is drawn from."""
-    return params.plot.grid**2 * (CELL_BYTES + CELL_CLASS_BYTES * params.generate.classes)
+    cells = params.plot.grid * params.plot.grid
+    return cells * (CELL_BYTES + CELL_CLASS_BYTES * params.generate.classes)
 
 
 def _layer_sizes(params: Params) -> list[list[int]]:
