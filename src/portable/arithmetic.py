@@ -5,8 +5,9 @@ BLAS picks a kernel with an order of summation of its own, and the transcendenta
 from SIMD variants or from the system's libm. After 10,000 iterations of gradient descent the last
 bit has become the sixth digit.
 
-What is used here was the same wherever it was tried: the operations that IEEE 754 defines exactly
-(`+ - * /`, `sqrt`, `rint`, `ldexp`, `frexp`, comparisons), and sums in a fixed order.
+This module uses only the operations that IEEE 754 defines exactly (`+ - * /`, `sqrt`, `rint`,
+`ldexp`, `frexp`, comparisons) and sums in a fixed order. They gave the same bytes wherever they
+were tried.
 """
 
 import math
@@ -21,7 +22,7 @@ IntArray = NDArray[np.int64]
 
 SHORT_SUM = 8  # terms; a sum of at most so many is taken one term after another
 PAIRWISE_BLOCK = 128  # terms; a longer sum is the sum of its two halves
-CACHE_NUMBERS = 2**15  # 256 KiB: what is computed at once stays in the processor's cache
+CACHE_NUMBERS = 2**15  # 256 KiB: an array of so many stays in the processor's cache
 
 
 def matmul(a: FloatArray, b: FloatArray) -> FloatArray:
@@ -78,7 +79,7 @@ def _matmul_by_rows(a: FloatArray, b: FloatArray) -> FloatArray:
 
 
 def _row_blocks(rows: int, length: int) -> list[slice]:
-    """Return slices of rows of this length; those of a slice fit in the processor's cache."""
+    """Return slices of the rows; the rows of one slice, of this length, fit in the CPU's cache."""
     step = max(1, CACHE_NUMBERS // max(1, length))
     return [slice(start, start + step) for start in range(0, rows, step)]
 
@@ -86,8 +87,8 @@ def _row_blocks(rows: int, length: int) -> list[slice]:
 def _pairwise_matmul(a: FloatArray, b: FloatArray) -> FloatArray:
     """Return the sums over m of a[m, n] b[m, k], in the order of NumPy's sum along a row.
 
-    That is the pairwise sum of NumPy's loops_utils.h: halves, down to 128 terms, and these in
-    eight interleaved parts.
+    That is the pairwise sum of NumPy's loops_utils.h: the terms are halved down to blocks of at
+    most 128, and each block is summed in eight interleaved parts.
 
     Args:
         a: [M, N].
@@ -112,14 +113,14 @@ def _pairwise_matmul(a: FloatArray, b: FloatArray) -> FloatArray:
 
 
 def _first_half(terms: int) -> int:
-    """Return how many of the terms of a long pairwise sum its first half has."""
+    """Return the length of the first half of a long pairwise sum."""
     half = terms // 2
     return half - half % 8
 
 
 @cache
 def pairwise_blocks(terms: int) -> IntArray:
-    """Return the order of a pairwise sum of so many terms, for those who write its loop out.
+    """Return the order of a pairwise sum of so many terms, for code that writes out its loop.
 
     Returns:
         One row for each block of at most 128 terms, [blocks, 3]: its first term, the one after its
@@ -140,13 +141,13 @@ def pairwise_blocks(terms: int) -> IntArray:
 def sum_points(a: FloatArray) -> FloatArray:
     """Return the sum [K] of a [N, K] over the points, in NumPy's order.
 
-    That is one point after another, except for a single column: that is a pairwise sum.
+    It adds one point after another, except in a single column, where it is a pairwise sum.
     """
     return np.add.reduce(np.ascontiguousarray(a), axis=0)
 
 
 # ln 2 in two parts: the first has 32 bits, so that its product with an exponent is exact.
-# Every step in a context of its own: that of the caller may have any precision.
+# Every step has its own context: the caller's may have any precision.
 DIGITS = Context(prec=60)
 LN2 = DIGITS.ln(Decimal(2))
 LN2_HIGH = math.floor(DIGITS.multiply(LN2, Decimal(2**32))) / 2**32

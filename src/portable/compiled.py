@@ -4,9 +4,9 @@ The same bytes as `spirals.training.gradient_descent` with `spirals.models.MLP`,
 time. Every sum is taken in the order of `portable.arithmetic`; without `fastmath` the compiler may
 neither reorder a sum nor contract a product and a sum to one operation.
 
-It is fast because it works on blocks that stay in the processor's cache, LANES points or units side
-by side, whose sums are independent of each other, and because a pass over a block adds up to four
-terms, not one.
+It is fast for two reasons. It works on blocks that stay in the processor's cache: LANES points or
+units side by side, whose sums are independent of each other. And a pass over a block adds up to
+four terms, not one.
 
 Call `portable.compiler.set_up_numba` before this module is imported.
 """
@@ -265,7 +265,7 @@ def hidden_gradient(workspace: Workspace, begin: int, end: int, lanes: int) -> N
                 column[k] = ws.dscores[k, n]
             weighted_sum(ws.dhidden[m], column, ws.block_outputs, ws.partial, lanes)
         for i in range(lanes):
-            ws.dhidden[m, i] *= 1.0 if ws.hidden[m, i] > 0 else 0.0
+            ws.dhidden[m, i] *= 1.0 if ws.hidden[m, i] > 0 else 0.0  # the ReLU's gradient
 
 
 @compiled

@@ -1,4 +1,4 @@
-"""Numba without the user's settings of it, and with a folder of its own for what it compiled."""
+"""Set up Numba, with none of the user's settings and a cache folder of its own; align arrays."""
 
 import hashlib
 import math
@@ -15,13 +15,13 @@ SOURCES = ("arithmetic.py", "compiled.py", "compiler.py")  # what is compiled, a
 
 
 def set_up_numba() -> None:
-    """Import Numba, and keep the user's settings of it out of this process.
+    """Import Numba, and keep the user's Numba settings out of this process.
 
-    The settings are for a person's own programs: here they would print, trace, or end in a crash.
-    Must be called before `portable.compiled` is imported.
+    The settings are meant for the user's own programs: here they would print, trace, or crash.
+    Call this before `portable.compiled` is imported.
 
     Raises:
-        ImportError: Numba is not there, is not to compile, or has settings that cannot be kept out.
+        ImportError: Numba is not installed, is disabled, or has settings that cannot be kept out.
     """
     if os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
         raise ImportError("NUMBA_DISABLE_JIT is set")

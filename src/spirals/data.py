@@ -1,4 +1,7 @@
-"""The spirals: points on interleaved arms, one arm a class (case study, "Generating some data")."""
+"""The spiral data, one arm for each class, and the random numbers that they are made from.
+
+See the case study, "Generating some data".
+"""
 
 import math
 
@@ -6,17 +9,17 @@ import numpy as np
 
 from portable.arithmetic import FloatArray, IntArray, log_rounded, sin_cos_rounded
 
-NAME = "The spiral data"  # as titles have it
+NAME = "The spiral data"  # in titles
 
 
 def standard_normal(seed: int, skip: int, count: int) -> FloatArray:
-    """Return draws [count] from the normal distribution: those of NumPy's legacy stream.
+    """Return draws [count] from the normal distribution, the same as NumPy's legacy stream.
 
     They are `RandomState(seed).standard_normal(skip + count)[skip:]`, the stream of the case
     study's `np.random.randn`, which NEP 19 freezes for good. NumPy takes the logarithm in it from
-    the system's libm. Here only the uniform draws are NumPy's, and the polar method (Marsaglia and
-    Bray, 1964) follows with a correctly rounded logarithm. Measured with glibc 2.36: 3 or 4 of
-    10,000 draws differ from NumPy's, by at most 3 ulp.
+    the system's libm. Here only the uniform draws are NumPy's; the polar method (Marsaglia and
+    Bray, 1964) turns them into normal ones, with a correctly rounded logarithm. With glibc 2.36,
+    3 or 4 of 10,000 draws differ from NumPy's, by at most 3 ulp.
 
     Args:
         seed: of the stream, 0 to 2**32 - 1.

@@ -23,7 +23,7 @@ class Classifier(ABC):
     Matrices [inputs, units] are called W, W2 and so on, their biases [units] b, b2 and so on.
 
     Attributes:
-        title: what people read.
+        title: name of the model in prose, figures and messages.
         print_every: iterations from one printed loss to the next.
     """
 
@@ -44,11 +44,14 @@ class Classifier(ABC):
     @classmethod
     @abstractmethod
     def initialize(cls, inputs: int, classes: int, params: Any) -> Self:
-        """Return the model before its training; arguments as of `layer_sizes`."""
+        """Return the model before its training; the arguments are those of `layer_sizes`."""
 
     @abstractmethod
     def forward(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return the scores [N, K] of points X [N, D], and the layer that they are made from."""
+        """Return the scores [N, K] of points X [N, D], and the inputs of the last layer.
+
+        These are the hidden layer [N, H], or X itself where there is none.
+        """
 
     @abstractmethod
     def backward(self, X: FloatArray, hidden: FloatArray, dscores: FloatArray) -> Weights:
@@ -56,7 +59,7 @@ class Classifier(ABC):
 
         Args:
             X: points, [N, D].
-            hidden: the layer that `forward` returned.
+            hidden: the inputs of the last layer, from `forward`.
             dscores: gradient of the data loss on the scores, [N, K].
         """
 
@@ -81,7 +84,7 @@ class Classifier(ABC):
         return {name: weight for name, weight in self.weights.items() if weight.ndim == 2}
 
     def copy(self) -> Self:
-        """Return the model as it is now; its training goes on without the copy."""
+        """Return a copy, which further training of the model does not change."""
         return self.from_weights({name: weight.copy() for name, weight in self.weights.items()})
 
     def loss(self, scores: FloatArray, y: IntArray, l2: float) -> float:
@@ -174,7 +177,7 @@ class MLP(Classifier):
         dW2 = matmul(hidden.T, dscores)  # [H, K]
         db2 = sum_points(dscores)  # [K]
         dhidden = matmul(dscores, self.W2.T)  # [N, H]
-        dhidden *= hidden > 0  # the ReLU's gradient: none through a unit that is off
+        dhidden *= hidden > 0  # the ReLU's gradient: zero for a unit that is off
         dW = matmul(X.T, dhidden)  # [D, H]
         db = sum_points(dhidden)  # [H]
         return {"W": dW, "b": db, "W2": dW2, "b2": db2}
@@ -214,5 +217,5 @@ def score_gradient(scores: FloatArray, y: IntArray) -> FloatArray:
 
 
 def accuracy(scores: FloatArray, y: IntArray) -> float:
-    """Return the share of points whose highest score [N, K] is that of their class y [N]."""
+    """Return the share of points whose class y [N] has the highest score [N, K]."""
     return float(np.sum(np.argmax(scores, axis=1) == y) / len(y))

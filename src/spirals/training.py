@@ -11,7 +11,7 @@ from portable.arithmetic import FloatArray, IntArray
 from spirals.models import Classifier, accuracy, score_gradient
 
 # When a snapshot is taken, in thousandths of the training: close together at the start, where the
-# decision boundary moves. Those at whole per cents are the steps of the slider in MLflow.
+# decision boundary moves most. The snapshots at whole per cents are the steps of MLflow's slider.
 SNAPSHOT_PERMILLES = (
     *range(0, 10),
     *range(10, 60, 2),
@@ -47,8 +47,8 @@ class Diverged(ArithmeticError):
     """Raised when the scores or the loss are not finite numbers any more.
 
     Attributes:
-        iteration: when that was seen.
-        curve: what was recorded before.
+        iteration: the first at which they were not finite.
+        curve: the training curve before that iteration.
     """
 
     def __init__(self, iteration: int, curve: list[CurvePoint]) -> None:
@@ -58,7 +58,7 @@ class Diverged(ArithmeticError):
 
 
 def gradient_descent(model: Classifier, X: FloatArray, y: IntArray, params: Any) -> Iterator[Step]:
-    """Train a model in place, one update for each step that is asked for.
+    """Train a model in place, one update for each step that the caller takes.
 
     Args:
         model: its weights are updated.
@@ -67,8 +67,8 @@ def gradient_descent(model: Classifier, X: FloatArray, y: IntArray, params: Any)
         params: the model's section of params.yaml; learning_rate, l2 and iterations are used.
 
     Yields:
-        The iteration, and the scores of the weights before its update; at the end the number of
-        iterations, and the scores of the trained model.
+        Each iteration, and the scores before its update; at the end the number of iterations, and
+        the scores of the trained model.
     """
     X = np.asfortranarray(X)
     for iteration in range(params.iterations):
@@ -128,7 +128,7 @@ def train(
 
 
 def _plan_snapshots(iterations: int) -> dict[int, list[int]]:
-    """Return by iteration the permilles of its snapshots: a short training has several at one."""
+    """Return the permilles of the snapshots by iteration: in a short training, several at once."""
     planned: dict[int, list[int]] = {}
     for permille in SNAPSHOT_PERMILLES:
         planned.setdefault(permille * iterations // 1000, []).append(permille)
