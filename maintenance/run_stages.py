@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from evaluate import evaluate
 from generate import generate
-from pictures.setup import isolate_matplotlib
+from pictures.matplotlib_setup import isolate_matplotlib
 from pipeline.params import Params, load_params
 from pipeline.runtime import set_up_runtime
 from plot import plot

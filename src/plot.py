@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pictures.palette import limit
-from pictures.setup import isolate_matplotlib
+from pictures.matplotlib_setup import isolate_matplotlib
+from pictures.palette import half_width
 from pipeline import paths
 from pipeline.errors import exit_on_user_error
 from pipeline.files import read_curve, read_model, read_points, read_snapshots
@@ -44,7 +44,7 @@ def plot(name: str, params: Plot, root: Path) -> None:
         y,
         title=f"{model.title}: {accuracy(scores, y):.0%} training accuracy",
         predicted=np.argmax(scores, axis=1),
-        probabilities=figures.grid_probabilities(model, limit(X), params.grid),
+        probabilities=figures.grid_probabilities(model, half_width(X), params.grid),
         dpi=params.dpi,
     )
     figures.draw_losses(root / paths.picture(name, "loss"), {name: curve}, params.dpi)

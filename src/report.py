@@ -12,8 +12,8 @@ import msgspec
 import numpy as np
 
 from pictures import pages
+from pictures.matplotlib_setup import isolate_matplotlib
 from pictures.report_page import report_page
-from pictures.setup import isolate_matplotlib
 from pipeline import files, paths
 from pipeline.errors import UserError, exit_on_user_error
 from pipeline.params import Params, load_params, used_params

@@ -29,9 +29,9 @@ from spirals.models import MODELS, Linear, accuracy
 from spirals.training import Diverged, train
 
 # With other models, data or parameters the page does not train, and says so: nothing to compare.
-# Where only its Python was changed, TestTwins says what to do.
-REASON = engine.known_to_agree(PARAMS)
-pytestmark = pytest.mark.skipif(REASON not in (None, engine.changed_twin()), reason=str(REASON))
+# Where only its Python was changed, TestCopiedSource says what to do.
+REASON = engine.why_page_cannot_train(PARAMS)
+pytestmark = pytest.mark.skipif(REASON not in (None, engine.why_outdated()), reason=str(REASON))
 
 NODE = shutil.which("node")
 
@@ -485,25 +485,25 @@ def test_probabilities_of_any_point(params):
 
 
 class TestLimits:
-    def limits(self, params):
-        return run_javascript("return Engine.limits(argument);", msgspec.to_builtins(params))
+    def why_too_large(self, params):
+        return run_javascript("return Engine.whyTooLarge(argument);", msgspec.to_builtins(params))
 
     def test_the_published_run_can_be_trained(self, params):
-        assert self.limits(params) is None
+        assert self.why_too_large(params) is None
 
     def test_too_many_points_are_refused(self, params):
         data = msgspec.structs.replace(params.generate, points_per_class=1_000_000)
-        reason = self.limits(msgspec.structs.replace(params, generate=data))
+        reason = self.why_too_large(msgspec.structs.replace(params, generate=data))
         assert "at most 50,000 training points, not 3,000,000" in reason
 
     def test_too_many_units_are_refused(self, params):
         mlp = msgspec.structs.replace(params.train_mlp, hidden_units=100_000)
-        reason = self.limits(msgspec.structs.replace(params, train_mlp=mlp))
+        reason = self.why_too_large(msgspec.structs.replace(params, train_mlp=mlp))
         assert "points times weights" in reason
 
     def test_too_many_iterations_are_refused(self, params):
         mlp = msgspec.structs.replace(params.train_mlp, iterations=100_000_000)
-        reason = self.limits(msgspec.structs.replace(params, train_mlp=mlp))
+        reason = self.why_too_large(msgspec.structs.replace(params, train_mlp=mlp))
         assert "points times weights times iterations" in reason
 
 
@@ -515,10 +515,10 @@ ADVICE = (
 STAGES_DIGEST = "1bf79e6f3f0b10c7"
 
 
-class TestTwins:
-    @pytest.mark.parametrize("path", engine.TWINS)
+class TestCopiedSource:
+    @pytest.mark.parametrize("path", engine.COPIED)
     def test_the_python_is_what_the_engine_was_compared_with(self, path):
-        digest = source_digest(engine.TWINS[path])
+        digest = source_digest(engine.COPIED[path])
         where = "src/pictures/engine/__init__.py"
         advice = ADVICE.format(digest=digest, where=where)
         assert engine.DIGESTS[path] == digest, f"{path} was changed: {advice}"
@@ -530,30 +530,30 @@ class TestTwins:
         assert digest == STAGES_DIGEST, f"a stage was changed: {advice}"
 
     def test_they_agree_as_they_are(self, params):
-        assert engine.known_to_agree(params) is None
+        assert engine.why_page_cannot_train(params) is None
 
     def test_a_changed_function_is_noticed(self, params, monkeypatch):
         path = "src/spirals/models.py"
-        monkeypatch.setitem(engine.TWINS, path, [*engine.TWINS[path][1:], accuracy])
-        assert path in engine.known_to_agree(params)
+        monkeypatch.setitem(engine.COPIED, path, [*engine.COPIED[path][1:], accuracy])
+        assert path in engine.why_page_cannot_train(params)
 
     def test_another_model_is_noticed(self, params, monkeypatch):
         monkeypatch.setitem(models.MODELS, "deep", models.MLP)
-        assert "linear and mlp, and no other" in engine.known_to_agree(params)
+        assert "linear and mlp, and no other" in engine.why_page_cannot_train(params)
 
     def test_another_parameter_is_noticed(self, params):
         fields = [("momentum", float, 0.0)]
         section = msgspec.defstruct("Momentum", fields, bases=(type(params.train_mlp),))
         content = msgspec.to_builtins(params.train_mlp)
         changed = msgspec.structs.replace(params, train_mlp=section(**content))
-        assert "train_mlp.momentum" in engine.known_to_agree(changed)
+        assert "train_mlp.momentum" in engine.why_page_cannot_train(changed)
 
     def test_a_parameter_that_is_gone_is_noticed(self, params):
         """Else the page would train on other data than the pipeline."""
         fields = [(name, int) for name in ("seed", "skip_draws", "points_per_class", "noise")]
         section = msgspec.defstruct("Rings", fields)
         changed = msgspec.structs.replace(params, generate=section(0, 0, 100, 0))
-        assert "it needs the parameter generate.classes" in engine.known_to_agree(changed)
+        assert "it needs the parameter generate.classes" in engine.why_page_cannot_train(changed)
 
 
 def test_the_text_can_stand_in_a_page():

@@ -16,9 +16,9 @@ from conftest import PARAMS, ROOT, SMALL, set_params
 from evaluate import evaluate
 from generate import generate
 from pictures import engine, explorer
-from pictures.lesson import QUESTIONS, control_groups, limits
+from pictures.lesson import QUESTIONS, allowed_ranges, control_groups
 from pictures.pages import read_text, render
-from pictures.palette import class_colors, limit
+from pictures.palette import class_colors, half_width
 from pipeline import paths
 from pipeline.errors import UserError
 from pipeline.files import read_curve, read_points, read_snapshots, write_csv, write_json
@@ -34,9 +34,8 @@ CURVE_LEFT, CURVE_RIGHT = 40, 8  # around a loss curve (curve.js)
 NETWORK, LINEAR = '[data-model="mlp"]', '[data-model="linear"]'
 SLIDER = "#time-slider"
 ROOM = 2_000_000
-where_the_page_trains = pytest.mark.skipif(
-    engine.known_to_agree(PARAMS) is not None, reason=str(engine.known_to_agree(PARAMS))
-)
+WHY_NOT = engine.why_page_cannot_train(PARAMS)
+where_the_page_trains = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
 RECORDED = "The page cannot train: a test says so."  # why a page has no engine
 
 
@@ -68,7 +67,7 @@ def two_models(monkeypatch):
 
 @pytest.fixture
 def no_engine(monkeypatch):
-    monkeypatch.setattr(engine, "known_to_agree", lambda params: RECORDED)
+    monkeypatch.setattr(engine, "why_page_cannot_train", lambda params: RECORDED)
 
 
 def page_part(root, room=ROOM):
@@ -206,7 +205,7 @@ def test_a_long_curve_is_thinned_and_keeps_its_peaks():
     kept = explorer.curve64(curve)
     iteration = np.frombuffer(base64.b64decode(kept["iteration"]), "<u4")
     loss = doubles(kept["loss"])
-    assert len(loss) <= explorer.MOST_CURVE + 2
+    assert len(loss) <= explorer.CURVE_POINTS + 2
     assert (iteration[0], iteration[-1]) == (0, 19_999)
     assert iteration[loss == 2.0].tolist() == [7777]
 
@@ -219,25 +218,26 @@ def test_layers_are_a_chain_or_nothing():
     assert explorer.layers({"W": W, "b": b, "W3": W2, "b3": b2}) == []
 
 
-def test_limits_of_the_controls_are_those_of_params_yaml(root, tmp_path):
+def test_the_controls_have_the_ranges_of_params_yaml(root, tmp_path):
     shutil.copy(root / "params.yaml", tmp_path)
-    for key, allowed in limits().items():
-        set_params(tmp_path, {key: allowed["high"] + 1})
+    for key, allowed in allowed_ranges().items():
+        set_params(tmp_path, {key: allowed.high + 1})
         with pytest.raises(UserError, match=re.escape(key)):
             load_params(tmp_path)
-        set_params(tmp_path, {key: allowed["high"]})
+        set_params(tmp_path, {key: allowed.high})
         shutil.copy(root / "params.yaml", tmp_path)
 
 
 @where_the_page_trains
 def test_every_parameter_of_the_data_and_the_models_has_a_control(root):
     groups = control_groups(load_params(root))
-    assert sorted(control.key for group in groups for control in group.controls) == sorted(limits())
+    keys = [control.key for group in groups for control in group.controls]
+    assert sorted(keys) == sorted(allowed_ranges())
 
 
 def test_questions_set_only_parameters_that_exist():
     for question in QUESTIONS:
-        assert set(question.sets.get("params", {})) <= set(limits())
+        assert set(question.sets.get("params", {})) <= set(allowed_ranges())
 
 
 # What is seen
@@ -336,7 +336,7 @@ def expected(root, name, iteration):
 
 
 def grid(root, cells):
-    half = limit(read_points(root / paths.DATA)[0])
+    half = half_width(read_points(root / paths.DATA)[0])
     axis = np.linspace(-half, half, cells)
     return np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
 
@@ -390,7 +390,7 @@ def region_colors(model, places, dark):
 def test_regions_have_the_colours_of_the_figures(scheme, opened, root):
     opened.emulate(width=1440, prefers_color_scheme=scheme)
     X, _ = read_points(root / paths.DATA)
-    half, side = limit(X), side_of(opened)
+    half, side = half_width(X), side_of(opened)
     pixel = np.arange(6, int(side) - 6, 7)
     column, row = (axis.ravel() for axis in np.meshgrid(pixel, pixel))
     x1 = (column + 0.5) / side * 2 * half - half
@@ -494,7 +494,7 @@ def test_pause_stops_and_nothing_plays_by_itself(opened):
 
 def place_at(root, browser, x, y):
     """The place in the input space at a pixel of its canvas."""
-    half = limit(read_points(root / paths.DATA)[0])
+    half = half_width(read_points(root / paths.DATA)[0])
     scale = 2 * half / side_of(browser)
     return np.array([(x - MARGIN[0]) * scale - half, half - (y - MARGIN[2]) * scale])
 
@@ -539,7 +539,7 @@ def test_reading_by_keys_is_spoken_when_they_rest(opened, root):
     opened.press(RIGHT)
     assert_reads(opened, root, np.zeros(2))
     opened.press(*[RIGHT] * 4, *[UP] * 7, LEFT)
-    half = limit(read_points(root / paths.DATA)[0])
+    half = half_width(read_points(root / paths.DATA)[0])
     assert_reads(opened, root, np.array([3, 7]) * half / 50)
     assert text_of(opened, ".spoken") == ""
     opened.script("window.rest()")
@@ -588,7 +588,7 @@ def test_values_of_a_point_are_those_of_forward_and_backward(opened, root):
 @pytest.mark.slow
 def test_a_click_chooses_the_point_there_and_enter_the_nearest(opened, root):
     X, _ = read_points(root / paths.DATA)
-    half = limit(X)
+    half = half_width(X)
     scale = side_of(opened) / (2 * half)
     x, y = MARGIN[0] + (X[77, 0] + half) * scale, MARGIN[2] + (half - X[77, 1]) * scale
     opened.move(f"{NETWORK} .top", (x, y), (x, y), drag=True)
@@ -689,7 +689,7 @@ def changes(browser, places):
 
 def columns_of_lines(browser, root):
     """Where the upright lines of the network made by hand are, in pixels."""
-    half = limit(read_points(root / paths.DATA)[0])
+    half = half_width(read_points(root / paths.DATA)[0])
     return [MARGIN[0] + (x1 + half) * side_of(browser) / (2 * half) for x1 in (-0.5, 0.5)]
 
 
@@ -1145,5 +1145,5 @@ def test_a_phone_shows_both_models_or_one(opened):
 def test_points_that_the_page_cannot_make_are_noticed():
     data = PARAMS.generate
     X, y = make_spirals(data.points_per_class, data.classes, data.noise, data.seed, data.skip_draws)
-    assert explorer.other_data(X, y, PARAMS) is None
-    assert "is not the spirals" in explorer.other_data(X + 0.001, y, PARAMS)
+    assert explorer.why_not_spirals(X, y, PARAMS) is None
+    assert "is not the spirals" in explorer.why_not_spirals(X + 0.001, y, PARAMS)

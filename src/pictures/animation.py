@@ -4,7 +4,7 @@ Matplotlib takes more than a tenth of a second for a figure, and some eighty dec
 needed. So it draws what stands still, once. The rest is put together here by NumPy and Pillow, in
 whole numbers and portable arithmetic: the same bytes everywhere.
 
-This module imports Matplotlib: a script calls `pictures.setup.isolate_matplotlib` before.
+This module imports Matplotlib: a script calls `isolate_matplotlib` before (matplotlib_setup.py).
 """
 
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ from pictures.figures import (
     scale_losses,
     shade_regions,
 )
-from pictures.palette import limit
+from pictures.palette import half_width
 from pipeline.runtime import avoid_copies_of_short_rows
 from portable.arithmetic import FloatArray, IntArray
 from spirals.models import MODELS
@@ -95,7 +95,7 @@ def draw_frames(
     by_iteration = {snapshot.iteration: snapshot for snapshot in snapshots}
     shown = list(by_iteration.values())
     points = draw_points_layer(X, y)
-    draw = partial(_draw_snapshot, lim=limit(X), cells=cells, points=points)
+    draw = partial(_draw_snapshot, lim=half_width(X), cells=cells, points=points)
     # NumPy lets two threads compute at once.
     with ThreadPoolExecutor(2, initializer=avoid_copies_of_short_rows) as pool:
         pictures = list(pool.map(draw, shown))

@@ -1,4 +1,4 @@
-"""The training as a page to play with: what the page is given, and the HTML around it.
+"""Write the interactive part of the report page: its data, and the HTML around them.
 
 The page computes boundaries itself, from the very doubles that NumPy had, and trains the models
 itself where its engine (pictures/engine) gives the numbers of the pipeline. The HTML is complete
@@ -58,7 +58,7 @@ STYLE = pages.read_text("explorer/explorer.css")
 SCRIPT = "\n".join(pages.read_text(f"explorer/{name}.js") for name in MODULES)
 WRAPPED = '"use strict";\n(() => {\n{}\n})();'
 
-MOST_CURVE = 600  # points of a curve
+CURVE_POINTS = 600  # of a recorded curve in the page
 MOST_LINES = 100  # of hidden units
 ENGINE_SNAPSHOTS = 15  # of a model, where the page can compute the others
 MOST_TEST = 5000  # points that are put into a page without an engine
@@ -79,7 +79,7 @@ class Code:
 
 @dataclass
 class Model:
-    """What the page knows about a model; the arrays as base64."""
+    """The data of a model in the page; the arrays as base64."""
 
     name: str
     title: str
@@ -94,7 +94,7 @@ class Model:
 
 
 def explorer(root: Path, params: Params, room: int) -> str:
-    """Return the part of the page to explore the models; it says what does not fit.
+    """Return the interactive part of the page; it says what does not fit.
 
     Args:
         root: of the checkout.
@@ -102,7 +102,7 @@ def explorer(root: Path, params: Params, room: int) -> str:
         room: characters that it may have at most.
     """
     X, y = files.read_points(root / paths.DATA)
-    reason = engine.known_to_agree(params) or other_data(X, y, params)
+    reason = engine.why_page_cannot_train(params) or why_not_spirals(X, y, params)
     engine_script = "" if reason else engine.script()
     given = given_to_all(root, X, y, params, with_test=bool(reason))
     room -= len(json.dumps(given)) + len(STYLE) + len(SCRIPT) + len(engine_script) + MARKUP
@@ -127,10 +127,10 @@ def explorer(root: Path, params: Params, room: int) -> str:
     )
 
 
-def other_data(X: FloatArray, y: IntArray, params: Params) -> str | None:
-    """Return why the page cannot make the training set itself, if it cannot.
+def why_not_spirals(X: FloatArray, y: IntArray, params: Params) -> str | None:
+    """Return why the page cannot make the training set itself; None if it can.
 
-    A larger one than its engine takes is not looked at: the page refuses it anyway.
+    A set that is too large for the engine is not compared: the page refuses it anyway.
     """
     if len(y) > MOST_COMPARED:
         return None
@@ -154,14 +154,14 @@ def text64(array: FloatArray | IntArray, kind: str = "<f8") -> str:
 
 
 def classes_of(y: IntArray) -> int:
-    """Return how many classes there are, of the classes y [N]."""
+    """Return the number of classes in y [N]."""
     return int(y.max()) + 1
 
 
 def given_to_all(
     root: Path, X: FloatArray, y: IntArray, params: Params, with_test: bool
 ) -> dict[str, Any]:
-    """Return what the page is given, but for the models."""
+    """Return the data of the page without the models."""
     sections = msgspec.to_builtins(params)
     given = {
         "palette": {
@@ -179,7 +179,7 @@ def given_to_all(
         "count": len(y),
         "test": None,
         "params": sections,
-        "limits": lesson.limits(),
+        "ranges": {key: asdict(allowed) for key, allowed in lesson.allowed_ranges().items()},
         "caseStudy": case_study(sections),
         "questions": [question.sets for question in lesson.QUESTIONS],
     }
@@ -213,11 +213,11 @@ def thinned(X: FloatArray, y: IntArray) -> tuple[FloatArray, IntArray]:
 def layers(weights: dict[str, FloatArray]) -> list[tuple[FloatArray, ...]]:
     """Return pairs of matrix [inputs, units] and biases [units], in order.
 
-    None where the weights are no chain W, b, W2, b2 and so on.
+    The list is empty where the weights are not a chain W, b, W2, b2 and so on.
     """
     names = [("W", "b")]
-    for number in range(2, len(weights) // 2 + 1):
-        names.append((f"W{number}", f"b{number}"))
+    for layer in range(2, len(weights) // 2 + 1):
+        names.append((f"W{layer}", f"b{layer}"))
     if set(weights) != set(chain.from_iterable(names)):
         return []
     return [(weights[matrix], weights[bias]) for matrix, bias in names]
@@ -237,7 +237,7 @@ def models_that_fit(root: Path, room: int, most_snapshots: int) -> list[Model]:
 
 
 def read_if_small(root: Path, name: str, doubles: int) -> list[Snapshot]:
-    """Return the snapshots; none where not even one has so few numbers: reading takes minutes."""
+    """Return the snapshots; none where not even one can fit: reading them would take minutes."""
     path = root / paths.snapshots(name)
     longest_number = 26  # characters, with its comma
     if path.stat().st_size > longest_number * doubles * len(SNAPSHOT_PERMILLES):
@@ -259,7 +259,7 @@ def kept_snapshots(snapshots: list[Snapshot], doubles: int, most: int) -> list[S
 
 
 def one_model(root: Path, name: str, kept: list[Snapshot]) -> Model:
-    """Return what the page knows about a model with these snapshots."""
+    """Return the data of a model with these snapshots."""
     curve = files.read_curve(root / paths.curve(name))
     weights: list[FloatArray] = []  # of all snapshots, one after another
     for snapshot in kept:
@@ -308,14 +308,14 @@ def md5_of(path: Path) -> str:
 
 
 def curve64(curve: FloatArray) -> dict[str, str]:
-    """Return a curve with few points; of a longer one the peaks of every part."""
-    if len(curve) > MOST_CURVE:
-        curve = curve[peaks(curve[:, 1], MOST_CURVE // 2)]
+    """Return a curve, thinned to CURVE_POINTS: the lowest and the highest loss of every part."""
+    if len(curve) > CURVE_POINTS:
+        curve = curve[peaks(curve[:, 1], CURVE_POINTS // 2)]
     return {"iteration": text64(curve[:, 0], "<u4"), "loss": text64(curve[:, 1])}
 
 
 def peaks(values: FloatArray, parts: int) -> IntArray:
-    """Return where the least and the largest value of each part are, and both ends."""
+    """Return the indices of the least and the largest value of each part, and of both ends."""
     found = [0, len(values) - 1]
     for part in np.array_split(np.arange(len(values)), parts):
         found += [part[np.argmin(values[part])], part[np.argmax(values[part])]]
@@ -323,7 +323,7 @@ def peaks(values: FloatArray, parts: int) -> IntArray:
 
 
 def code_of(name: str) -> list[Code]:
-    """Return the functions that take a point through a model and back; none of an unknown one."""
+    """Return the functions that take a point through a model and back."""
     model = MODELS[name]
     return [
         function_code(model.forward, "forward", "scores of the point"),
@@ -372,7 +372,7 @@ def left_out(title: str, model: Model | None) -> str:
     if model is None:
         return (
             f"{title}: no picture here, because its weights are too many for this page,"
-            " or no chain W, b, W2, b2."
+            " or not a chain W, b, W2, b2."
         )
     if len(model.sizes) > 2 and model.sizes[1] > MOST_LINES:
         return f"{title}: only the {MOST_LINES} strongest of {model.sizes[1]:,} units have a line."

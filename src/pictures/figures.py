@@ -1,6 +1,6 @@
 """The figures, in one style, from numbers that are the same everywhere, without date or version.
 
-This module imports Matplotlib: a script calls `pictures.setup.isolate_matplotlib` before.
+This module imports Matplotlib: a script calls `isolate_matplotlib` before (matplotlib_setup.py).
 """
 
 import sys
@@ -27,7 +27,7 @@ from pictures.palette import (
     PALE,
     TINT,
     class_colors,
-    limit,
+    half_width,
     marker_size,
     thinning,
 )
@@ -192,7 +192,7 @@ def draw_points(ax: Axes, X: FloatArray, y: IntArray, predicted: IntArray) -> No
     if (predicted != y).any():
         style = {"color": "white", "edgecolors": "black", "linewidths": 1.2}
         ax.scatter([], [], s=LARGEST, **style, label="misclassified")
-    lim = limit(X)
+    lim = half_width(X)
     ax.set(aspect="equal", xlabel="$x_1$", ylabel="$x_2$", xlim=(-lim, lim), ylim=(-lim, lim))
     ax.locator_params(nbins=4)  # inside of the limits, where the regions end
 
@@ -236,7 +236,7 @@ def draw_boundary(
             1, 5.6, top=0.36 + 0.2 * title.count("\n"), bottom=0.6 + 0.25 * legend_rows
         )
         if probabilities is not None:
-            draw_regions(ax, probabilities, limit(X))
+            draw_regions(ax, probabilities, half_width(X))
         draw_points(ax, X, y, predicted)
         ax.set_title(title)
         figure.legend(

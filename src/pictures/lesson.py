@@ -1,4 +1,4 @@
-"""What the page teaches: five questions, and the parameters that can be changed on it."""
+"""The questions of the page, the form with its parameters, and their allowed ranges."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -67,7 +67,7 @@ QUESTIONS = [
 ]
 
 
-HINTS = {  # of the parameters whose names do not say it
+HINTS = {  # for parameters whose names do not explain them
     "noise": "standard deviation of the angle, in radians",
     "seed": "of the random numbers: another one, other numbers",
     "l2": "strength of the regularization",
@@ -91,7 +91,7 @@ class Control:
 
     @property
     def hint(self) -> str:
-        """What the parameter is, in a few words, or nothing."""
+        """What the parameter is, in a few words, or an empty text."""
         return HINTS.get(self.key.split(".")[1], "")
 
     @property
@@ -101,7 +101,7 @@ class Control:
 
 @dataclass
 class Group:
-    """Controls under one title; what is not open is unfolded by a click."""
+    """Controls under one title; a click unfolds a group that is not open."""
 
     title: str
     open: bool
@@ -159,39 +159,56 @@ def control_groups(params: Params) -> list[Group]:
         ),
     ]
     sections = msgspec.to_builtins(params)
-    allowed = limits()
+    allowed = allowed_ranges()
     for group in groups:
-        # Other data have other parameters: the number of classes may be none.
+        # Other data have other parameters: there may be no number of classes.
         group.controls = [control for control in group.controls if control.key in allowed]
         for control in group.controls:
             section, key = control.key.split(".")
             control.group = group.title
             control.value = sections[section][key]
-            control.low = allowed[control.key]["low"]
-            control.high = allowed[control.key]["high"]
+            control.low = allowed[control.key].low
+            control.high = allowed[control.key].high
     return groups
 
 
-def limits() -> dict[str, dict[str, Any]]:
-    """Return what each parameter may be, by its key; see `limit`."""
+@dataclass(frozen=True)
+class Range:
+    """The numbers that a parameter may be.
+
+    Attributes:
+        low: the lowest.
+        high: the highest.
+        above: whether `low` itself is not allowed.
+        whole: whether only whole numbers are.
+    """
+
+    low: float
+    high: float
+    above: bool
+    whole: bool
+
+
+def allowed_ranges() -> dict[str, Range]:
+    """Return the range of each parameter, by its key."""
     found = {}
     sections: Any = msgspec.inspect.type_info(Params)
     for section in sections.fields:
         if section.name not in SECTIONS:
             continue
         for parameter in section.type.fields:
-            found[f"{section.name}.{parameter.name}"] = limit(parameter.type)
+            found[f"{section.name}.{parameter.name}"] = allowed_range(parameter.type)
     return found
 
 
-def limit(kind: Any) -> dict[str, Any]:
-    """Return what numbers of a kind may be: `low`, `high`, only `above` low, and `whole`."""
+def allowed_range(kind: Any) -> Range:
+    """Return the range of a parameter of this type, as msgspec describes it."""
     if isinstance(kind, msgspec.inspect.Metadata):  # around a kind with a description
         kind = kind.type
     above = kind.gt is not None
-    return {
-        "low": kind.gt if above else kind.ge,
-        "high": kind.le,
-        "above": above,
-        "whole": isinstance(kind, msgspec.inspect.IntType),
-    }
+    return Range(
+        low=kind.gt if above else kind.ge,
+        high=kind.le,
+        above=above,
+        whole=isinstance(kind, msgspec.inspect.IntType),
+    )

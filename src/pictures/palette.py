@@ -1,4 +1,4 @@
-"""What every picture of the data has in common, on paper and in the browser.
+"""The colours, markers, sizes and limits that all pictures of the data share, and the page as well.
 
 Nothing here needs Matplotlib.
 """
@@ -11,13 +11,13 @@ from portable.arithmetic import FloatArray
 # its own as well.
 PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#666666"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
-# How much of its colour a class gives to its region: at the decision boundary, and at most.
+# The share of its class's colour in a region: at the decision boundary, and at most.
 PALE = 0.12
 TINT = 0.55
 # Area of a point's marker, square points (1/72 inch) in a panel 4.4 inches wide.
 LARGEST = 22
 SMALLEST = 5
-DRAWN_POINTS = 3000  # as many are drawn in one figure, or a few more
+DRAWN_POINTS = 3000  # in one figure, or a few more
 
 
 def class_colors(classes: int) -> FloatArray:
@@ -35,13 +35,13 @@ def class_colors(classes: int) -> FloatArray:
     return rgb + (1 - rgb) * lighter
 
 
-def limit(X: FloatArray) -> float:
+def half_width(X: FloatArray) -> float:
     """Return half the width of a square around the origin that holds all points [N, 2]."""
     return 1.1 * float(np.max(np.abs(X)))  # with a margin
 
 
 def thinning(count: int) -> int:
-    """Return which part of `count` points is drawn: one in so many."""
+    """Return n where one in n of `count` points is drawn."""
     return -(-count // DRAWN_POINTS)
 
 

@@ -12,7 +12,7 @@ TOOLS = Path(__file__).resolve().parents[1]  # a folder that is run has only its
 sys.path[:1] = [str(TOOLS), str(TOOLS.with_name("src"))]
 
 from compare.experiments import collect, read_locked_params
-from pictures.setup import isolate_matplotlib
+from pictures.matplotlib_setup import isolate_matplotlib
 from pipeline import paths
 from pipeline.errors import UserError, exit_on_user_error
 from pipeline.files import write_text

@@ -4,7 +4,7 @@ The axes of losses and iterations are those of the report's figures. Apart from 
 drawn here: they lay experiments over one another and can be pointed at, where the report's show
 each model on paper.
 
-This module imports Matplotlib: a script calls `pictures.setup.isolate_matplotlib` before.
+This module imports Matplotlib: a script calls `isolate_matplotlib` before (matplotlib_setup.py).
 """
 
 import io

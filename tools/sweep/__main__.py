@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
 from grid import Grid, expand
 from jobs import cluster_job, finished, last_commit, local_job
-from pictures.setup import isolate_matplotlib
+from pictures.matplotlib_setup import isolate_matplotlib
 from pipeline import paths
 from pipeline.errors import UserError, exit_on_user_error
 from pipeline.files import write_text

@@ -1,8 +1,10 @@
-"""The engine: JavaScript that trains the models in a page, to the same bits as the pipeline.
+"""Bundle the engine, and say why the page must not use it where it may not agree with the pipeline.
 
-Its modules lie beside this file, each the twin of one in Python: random.js of NumPy's
-`RandomState`, arithmetic.js of `portable.arithmetic`, data.js, models.js and training.js of those
-in `spirals`. text.js writes the files, worker.js trains in a Web Worker, page.js starts it.
+The engine is JavaScript that trains the models in a page, to the same bits as the pipeline. Its
+modules lie beside this file. Five are second forms of Python: random.js of NumPy's `RandomState`,
+arithmetic.js of `portable.arithmetic`, and data.js, models.js and training.js of the modules in
+`spirals` with these names. text.js writes the files, worker.js trains in a Web Worker, page.js
+starts it.
 """
 
 from collections.abc import Callable
@@ -20,7 +22,7 @@ from spirals import data, models, training
 FOLDER = Path(__file__).parent
 FILES = ("arithmetic", "random", "data", "models", "training", "text", "limits", "worker", "page")
 
-# The parameters that the engine knows, by section. One that is added to a section is none of them.
+# The parameters that the engine knows, by section. With one that is missing here, it is left out.
 TRAIN_PARAMETERS = {
     "seed",
     "skip_draws",
@@ -37,11 +39,11 @@ KNOWN_PARAMETERS = {
     "evaluate": {"seed", "points_per_class"},
 }
 
-# What the engine writes out again in JavaScript, as it was when the two were last compared. If you
-# change one of these: change the JavaScript with it, run tests/test_engine.py, which compares them,
-# and record the new digest.
+# The source that the engine copies, and its digests when the two were last compared. If you change
+# the source, change the JavaScript with it, run tests/test_engine.py, which compares the two, and
+# record the new digest.
 Source = Callable[..., Any] | ModuleType
-TWINS: dict[str, list[Source]] = {
+COPIED: dict[str, list[Source]] = {
     "src/portable/arithmetic.py": [arithmetic],
     "src/spirals/data.py": [data],
     "src/spirals/models.py": [
@@ -74,8 +76,8 @@ def script() -> str:
     return engine.replace("// <modules>\n", "\n".join(modules))
 
 
-def known_to_agree(params: Params) -> str | None:
-    """Return why the engine is not known to give the pipeline's numbers, in a sentence, if so."""
+def why_page_cannot_train(params: Params) -> str | None:
+    """Return why the engine may not give the pipeline's numbers, in a sentence; None if it does."""
     if {*models.MODELS} != {"linear", "mlp"}:
         return "The page cannot train: it knows the models linear and mlp, and no other."
     sections = msgspec.structs.asdict(params)
@@ -85,16 +87,16 @@ def known_to_agree(params: Params) -> str | None:
             return f"The page cannot train: it does not know the parameter {name}.{unknown}."
         for missing in sorted(known - given):
             return f"The page cannot train: it needs the parameter {name}.{missing}."
-    return changed_twin()
+    return why_outdated()
 
 
-def changed_twin() -> str | None:
-    """Return a sentence with the Python source that is not what the engine was compared with."""
-    for path, sources in TWINS.items():
+def why_outdated() -> str | None:
+    """Return, in a sentence, which source has changed since the engine was compared with it."""
+    for path, sources in COPIED.items():
         digest = source_digest(sources)
         if digest != DIGESTS[path]:
             return (
-                f"The page cannot train: {path} was changed (digest {digest}), and its form in"
-                " JavaScript (src/pictures/engine) was not compared with it since."
+                f"The page cannot train: {path} was changed (digest {digest}), and its second form"
+                " in JavaScript (src/pictures/engine) has not been compared with it since."
             )
     return None

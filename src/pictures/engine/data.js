@@ -1,4 +1,4 @@
-// The spirals: points on interleaved arms, one arm a class. The twin of src/spirals/data.py.
+// The spirals: points on interleaved arms, one arm a class. The second form of src/spirals/data.py.
 
 // Return draws from the normal distribution, after `skip` were thrown away: the polar method
 // (Marsaglia and Bray, 1964) with a correctly rounded logarithm.

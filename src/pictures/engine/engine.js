@@ -3,7 +3,7 @@ const Engine = (function makeEngine() {
   "use strict";
 // <modules>
   return {
-    start, limits, serve, snapshotIterations, onePoint,
+    start, whyTooLarge, serve, snapshotIterations, onePoint,
     scores: scoresOf, probabilities: probabilitiesOf,
     pythonRepr, weightsJson, md5,
     exp, log, logRounded, sinCosRounded, linspace, standardNormal, makeSpirals,

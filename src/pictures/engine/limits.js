@@ -1,12 +1,12 @@
-// What a browser can bear.
+// Refuse parameters that are too large to train in a browser.
 
 const MOST_POINTS = 50_000; // training or test points
 const MOST_PRODUCTS = 20_000_000; // points times weights: an iteration takes some 50 ms
 const MOST_WORK = 1e12; // points times weights times iterations: some 40 minutes
-const MOST_CURVE = 1_000_000; // points of a curve
+const MOST_RECORDED = 1_000_000; // points of a curve
 
-// Return why these parameters are more than a browser can bear, in a sentence; null if not.
-function limits(params) {
+// Return, in a sentence, why these parameters are too large to train in a browser; null if not.
+function whyTooLarge(params) {
   const { classes, points_per_class: pointsPerClass } = params.generate;
   const points = classes * pointsPerClass;
   const testPoints = classes * params.evaluate.points_per_class;
@@ -20,12 +20,12 @@ function limits(params) {
     const curve = section.iterations / section.record_every;
     if (products > MOST_PRODUCTS) return tooMany("points times weights", products, MOST_PRODUCTS);
     if (work > MOST_WORK) return tooMany("points times weights times iterations", work, MOST_WORK);
-    if (curve > MOST_CURVE) return tooMany("points of the curve", curve, MOST_CURVE);
+    if (curve > MOST_RECORDED) return tooMany("points of the curve", curve, MOST_RECORDED);
   }
   return null;
 }
 
 function tooMany(what, count, most) {
-  const [asked, limit] = [count, most].map((number) => Math.round(number).toLocaleString("en"));
+  const [asked, limit] = [count, most].map((value) => Math.round(value).toLocaleString("en"));
   return `This page can train with at most ${limit} ${what}, not ${asked}; dvc exp run can.`;
 }

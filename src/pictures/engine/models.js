@@ -1,4 +1,5 @@
-// The classifiers: forward pass, loss, and backpropagation. The twin of src/spirals/models.py.
+// The classifiers: forward pass, loss, and backpropagation. The second form of
+// src/spirals/models.py.
 //
 // Shapes: N points, D = 2 coordinates, H hidden units, K classes. Arrays lie row by row. Sums are
 // taken for three classes at once (TripleSums), so what has K columns is also kept as groups of
@@ -223,7 +224,7 @@ class MLP extends Classifier {
     let sum = 0;
     for (let n = 0, t = 0, at = h * N; n < N; n++, t += 3, at++) {
       const d = dscoreTriples[t] * w0 + dscoreTriples[t + 1] * w1 + dscoreTriples[t + 2] * w2;
-      const masked = d * isOn(hidden[at]);
+      const masked = d * reluGradient(hidden[at]);
       column[n] = masked;
       sum += masked;
     }
@@ -237,7 +238,7 @@ class MLP extends Classifier {
     let sum = 0;
     for (let n = 0; n < N; n++) {
       this.classSums.set(this.sums, 0, this.dscores, n * K, this.unitTriples, group * K);
-      const masked = (this.sums[h - group] + zero) * isOn(this.hidden[h * N + n]);
+      const masked = (this.sums[h - group] + zero) * reluGradient(this.hidden[h * N + n]);
       this.column[n] = masked;
       sum += masked;
     }
@@ -251,7 +252,8 @@ function relu(x) {
   return x <= 0 ? 0 : x;
 }
 
-function isOn(hidden) {
+// Return the ReLU's gradient: 1 for a unit that is on, 0 for one that is off.
+function reluGradient(hidden) {
   return hidden > 0 ? 1 : 0;
 }
 

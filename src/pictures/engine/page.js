@@ -1,13 +1,14 @@
-// The side of the page: starts a training in the worker, and hears of it.
+// The page's side: start a training in the worker and receive its messages; compute one point's
+// values and scores without the worker.
 
 let worker = null;
 let lastSession = 0;
-let current = null; // the training that is heard
+let current = null; // the training whose messages are received
 
-// Train with these parameters, sections of params.yaml by name; a training before is cancelled.
+// Train with these parameters, sections of params.yaml by name; cancel the training before.
 // The listener gets the messages of `Session`.
 function start(params, listener) {
-  const reason = limits(params);
+  const reason = whyTooLarge(params);
   if (reason !== null) throw new RangeError(reason);
   current?.cancel();
   current = new RemoteTraining(params, listener);

@@ -1,4 +1,4 @@
-// The files of the pipeline, as text: data/MODEL/weights.json as Python writes it, and its MD5.
+// Write data/MODEL/weights.json as text, as Python does, and compute the MD5 of a text.
 
 // Return a number as Python's `repr` writes it: the same digits, in another form.
 function pythonRepr(x) {
@@ -51,18 +51,18 @@ function md5(text) {
   const view = new DataView(padded.buffer);
   view.setBigUint64(padded.length - 8, BigInt(message.length) * 8n, true);
   const state = [0x67452301, 0xefcdab89 | 0, 0x98badcfe | 0, 0x10325476];
-  for (let at = 0; at < padded.length; at += 64) md5Block(state, view, at);
+  for (let start = 0; start < padded.length; start += 64) md5Block(state, view, start);
   const digest = new DataView(new ArrayBuffer(16));
   state.forEach((word, i) => digest.setInt32(4 * i, word, true));
   const bytes = Array.from(new Uint8Array(digest.buffer));
   return bytes.map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-function md5Block(state, view, at) {
+function md5Block(state, view, start) {
   let [a, b, c, d] = state;
   for (let i = 0; i < 64; i++) {
     const [mixed, word] = md5Mix(i, b, c, d);
-    const sum = (a + mixed + MD5_SINES[i] + view.getInt32(at + 4 * word, true)) | 0;
+    const sum = (a + mixed + MD5_SINES[i] + view.getInt32(start + 4 * word, true)) | 0;
     const shift = MD5_SHIFTS[i >> 4][i & 3];
     [a, d, c] = [d, c, b];
     b = (b + ((sum << shift) | (sum >>> (32 - shift)))) | 0;

@@ -1,4 +1,4 @@
-// Full-batch gradient descent. The twin of src/spirals/training.py.
+// Full-batch gradient descent. The second form of src/spirals/training.py.
 
 // When the pipeline takes a snapshot, in thousandths of the training.
 const SNAPSHOT_PERMILLES = [

@@ -29,7 +29,7 @@ function writeFragment() {
 function readFragment() {
   const named = new URLSearchParams(location.hash.slice(1));
   const values = {};
-  for (const [key, text] of named) if (key in given.limits) values[key] = Number(text);
+  for (const [key, text] of named) if (key in given.ranges) values[key] = Number(text);
   if (given.engine) setParameters(values, given.params);
   for (const flag of FLAGS) state[flag] = named.get(flag) === "1";
   const point = Number(named.get("point") ?? NaN);

@@ -6,7 +6,7 @@ const valueOf = (key, params = state.params) =>
 
 /** What is wrong with a value of a parameter, or nothing. */
 function refusal(key, value) {
-  const { low, high, above, whole: isWhole } = given.limits[key];
+  const { low, high, above, whole: isWhole } = given.ranges[key];
   const kind = isWhole ? "a whole number" : "a number";
   const fits = Number.isFinite(value) && (above ? value > low : value >= low) && value <= high;
   if (fits && (!isWhole || Number.isInteger(value))) return "";
@@ -15,7 +15,7 @@ function refusal(key, value) {
 
 /** The parameters that differ from params.yaml, as pairs. */
 function changed() {
-  return Object.keys(given.limits)
+  return Object.keys(given.ranges)
     .filter((key) => valueOf(key) !== valueOf(key, given.params))
     .map((key) => [key, valueOf(key)]);
 }
@@ -40,7 +40,7 @@ function setParameters(values, others = state.params) {
     const [part, name] = key.split(".");
     params[part][name] = value;
   }
-  const reason = tooMuch(params);
+  const reason = Engine.whyTooLarge(params) ?? "";
   tellRefusal(reason);
   if (reason) return false;
   const same = JSON.stringify(params) === JSON.stringify(state.params);

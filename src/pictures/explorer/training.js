@@ -5,11 +5,8 @@
  */
 const SOONEST = 120; // milliseconds from one start to the next, while a slider is dragged
 const EXACT_AFTER = 40; // milliseconds of rest, until the very iteration is computed
-const MOST_CURVE = 4000; // points of a curve, before every second pair is left out
+const MOST_CURVE_POINTS = 4000; // points of a curve, before every second pair is left out
 const engineRun = { training: null, count: 0, began: -Infinity, waiting: 0, seeking: 0 };
-
-/** Why the parameters are more than a browser can bear, or nothing. */
-const tooMuch = (params) => Engine.limits(params) ?? "";
 
 /** Begins to train with the parameters on the screen; while a slider moves, not too often. */
 function startTraining() {
@@ -139,7 +136,7 @@ function addToCurve(curve, { iteration, loss }) {
     curve.iteration.push(iteration[i]);
     curve.loss.push(loss[i]);
   }
-  while (curve.loss.length > MOST_CURVE) {
+  while (curve.loss.length > MOST_CURVE_POINTS) {
     const kept = (_, i) => i % 4 < 2;
     curve.iteration = curve.iteration.filter(kept);
     curve.loss = curve.loss.filter(kept);
