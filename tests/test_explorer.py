@@ -281,10 +281,14 @@ TRAINED = "document.querySelectorAll('.digests .save:not([hidden])').length == 2
 
 
 def on_screen(browser):
-    """Waits until what was done before is drawn."""
+    """Waits until what was done before is drawn; while something moves, for 30 frames."""
     browser.script(
-        "return new Promise(done =>"
-        " requestAnimationFrame(() => requestAnimationFrame(() => done())))"
+        "let frames = 0;"
+        "return new Promise(function wait(done) {"
+        "  frames += 1;"
+        "  if (frames > 30 || (frames > 2 && explorer.isDrawn())) done();"
+        "  else requestAnimationFrame(() => wait(done));"
+        "})"
     )
 
 
@@ -983,6 +987,32 @@ def test_first_picture_comes_soon_and_the_page_never_stops_answering(opened):
         if soon < 100 * crowd and tried[-1][1] < 50 * crowd:
             return
     raise AssertionError(f"milliseconds to the first picture, and of the longest task: {tried}")
+
+
+# Every look at the clock is a millisecond later than the last one.
+COUNT_FRAMES = """
+const now = performance.now.bind(performance);
+let looks = 0;
+performance.now = () => now() + looks++;
+const slider = document.querySelector("#time-slider");
+slider.value = 0;
+slider.dispatchEvent(new Event("input"));
+let frames = 0;
+return new Promise(done => {
+  const look = () => {
+    frames += 1;
+    if (explorer.shown("mlp").iteration === 0) done(frames);
+    else requestAnimationFrame(look);
+  };
+  look();
+});"""
+
+
+@pytest.mark.slow
+def test_a_slow_machine_draws_a_picture_in_slices(browser, root, tmp_path, no_engine):
+    open_page(browser, write_page(root, tmp_path))
+    on_screen(browser)
+    assert browser.script(COUNT_FRAMES) > 6
 
 
 @pytest.mark.slow

@@ -1,13 +1,33 @@
 /*
  * canvas.js: a canvas as sharp as the screen, where the input space lies in it, and a marker.
  */
+let frameSizes = null; // by element, while a frame is drawn
+
 const MARGIN = { left: 30, right: 6, top: 6, bottom: 30 }; // CSS pixels around the input space
+
+/** Runs `draw` so that it reads each size once: after a change, reading lays out the page again. */
+function readingSizesOnce(draw) {
+  frameSizes = new Map();
+  try {
+    draw();
+  } finally {
+    frameSizes = null;
+  }
+}
+
+/** The size of an element in CSS pixels. */
+function sizeOf(element) {
+  const known = frameSizes?.get(element);
+  if (known) return known;
+  const size = { width: element.clientWidth, height: element.clientHeight };
+  frameSizes?.set(element, size);
+  return size;
+}
 
 /** A canvas with as many pixels as the screen has for it; its size in CSS pixels. */
 function prepared(canvas) {
   const ratio = window.devicePixelRatio || 1;
-  const width = canvas.clientWidth;
-  const height = canvas.clientHeight;
+  const { width, height } = sizeOf(canvas);
   if (canvas.width !== Math.round(width * ratio)) canvas.width = Math.round(width * ratio);
   if (canvas.height !== Math.round(height * ratio)) canvas.height = Math.round(height * ratio);
   const pen = canvas.getContext("2d");
@@ -20,7 +40,7 @@ function prepared(canvas) {
 /** Where the input space lies in its canvas: functions from coordinates to CSS pixels and back. */
 function placing(canvas) {
   const limit = sets.limit;
-  const side = Math.max(1, canvas.clientWidth - MARGIN.left - MARGIN.right);
+  const side = Math.max(1, sizeOf(canvas).width - MARGIN.left - MARGIN.right);
   const scale = side / (2 * limit);
   return {
     side,

@@ -52,7 +52,7 @@ function showParameters() {
   }
   const differ = changed().length > 0;
   find(".reset").disabled = !differ;
-  find(".command code").textContent = commandLine();
+  setText(find(".command code"), commandLine());
 }
 
 function listenToControls() {

@@ -7,8 +7,9 @@ const CURVE_MARGIN = { left: 40, right: 8, top: 6, bottom: 32 };
 function curveScales(view) {
   const { model } = view;
   const { left, right, top, bottom } = CURVE_MARGIN;
-  const width = view.curve.clientWidth - left - right;
-  const height = view.curve.clientHeight - top - bottom;
+  const size = sizeOf(view.curve);
+  const width = size.width - left - right;
+  const height = size.height - top - bottom;
   const { from, to, logarithmic } = lossRange(shownLosses(model));
   const share = (loss) =>
     ((logarithmic ? Math.log10(Math.max(loss, 10 ** from)) : loss) - from) / (to - from);
@@ -64,9 +65,10 @@ function lossTicks({ from, to, logarithmic }) {
 }
 
 function drawCurve(view) {
+  if (!isSeen(view)) return;
   const { curve, sameAsRecorded, iterations } = view.model;
   const known = [view.snapshot, curve, curve.loss.length, sameAsRecorded, iterations];
-  if (!isNew(view.drawn.curve, [...known, theme(), view.curve.clientWidth])) return;
+  if (!isNew(view.drawn.curve, [...known, theme(), sizeOf(view.curve).width])) return;
   const { pen, width } = prepared(view.curve);
   const colors = theme();
   const scales = curveScales(view);

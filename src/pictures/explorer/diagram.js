@@ -28,7 +28,7 @@ function showDiagram() {
   diagram.hidden = find(".diagram-key").hidden = view?.snapshot.layers.length !== 2;
   if (diagram.hidden) return;
   const known = [view.snapshot, state.unit, state.chosen, sets.training, theme()];
-  if (!isNew(diagramDrawn, [...known, diagram.clientWidth])) return;
+  if (!isNew(diagramDrawn, [...known, sizeOf(diagram).width])) return;
   const lines = linesOfDiagram(view);
   diagram.style.height = `${heightOf(view.snapshot.layers)}px`;
   showUnitButtons(view, lines);

@@ -7,6 +7,11 @@ const given = JSON.parse(document.getElementById("explorer-data").textContent);
 const find = (selector) => section.querySelector(selector);
 const findAll = (selector) => [...section.querySelectorAll(selector)];
 
+/** Sets the text of an element where it is another one: else the browser lays out the page again. */
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
 const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 const doubles = (text) => new Float64Array(bytes(text).buffer);
 const wholes = (text) => new Uint32Array(bytes(text).buffer);

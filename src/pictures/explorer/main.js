@@ -143,6 +143,7 @@ window.addEventListener("resize", () => {
 window.explorer = {
   models: models.map((model) => model.name),
   state,
+  isDrawn: () => frame === 0,
   snapshots: (name) => modelOf(name).snapshots,
   final: (name) => modelOf(name).final.metrics,
   shown: (name) => viewOf(name).snapshot,

@@ -122,9 +122,10 @@ function fillRow(field) {
   }
 }
 
-/** Fills rows for at most so many milliseconds; returns whether the field is complete. */
+/** Fills a row, and more for at most so many milliseconds; returns whether the field is complete. */
 function fillFor(field, milliseconds) {
   const end = performance.now() + milliseconds;
-  while (field.rows < field.n && performance.now() < end) fillRow(field);
+  do fillRow(field);
+  while (field.rows < field.n && performance.now() < end);
   return field.rows === field.n;
 }

@@ -51,5 +51,6 @@ function setParameters(values, others = state.params) {
 }
 
 function tellRefusal(reason) {
-  if (find(".refused")) find(".refused").textContent = reason;
+  const refused = find(".refused");
+  if (refused) setText(refused, reason);
 }

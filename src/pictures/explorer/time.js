@@ -26,7 +26,7 @@ function goTo(iteration) {
 
 function showHead() {
   slider.value = Math.round(1000 * shareOf(state.head));
-  headLabel.textContent = whole(state.head);
+  setText(headLabel, whole(state.head));
   const atEnd = given.engine && state.head >= lastIteration();
   stepButton.disabled = atEnd;
   stepButton.title = atEnd ? "At the last iteration: go back first" : "One iteration";
@@ -173,9 +173,12 @@ views.forEach((view) => {
 
 /* The scale under the slider */
 
+let ticksUpTo = null; // the iteration where the scale ends
+
 function drawTicks() {
   const ticks = find(".ticks");
   const last = lastIteration();
+  ticksUpTo = last;
   const width = ticks.clientWidth || 1;
   const widthOf = (text) => 7 * text.length + 2;
   const labels = iterationLabels(

@@ -16,7 +16,7 @@ function startTraining() {
   for (const model of models) restart(model);
   models.forEach(showDigest);
   if (atEnd || state.head > lastIteration()) state.head = lastIteration();
-  drawTicks();
+  if (ticksUpTo !== lastIteration()) drawTicks();
   showHead();
   schedule();
   clearTimeout(engineRun.waiting);
@@ -171,9 +171,9 @@ function showDigest(model) {
   );
   const { final } = model;
   const kind = final === null ? "" : kindOfDigest(model);
-  code.textContent = final?.md5 ?? "\u00b7".repeat(32);
+  setText(code, final?.md5 ?? "\u00b7".repeat(32));
   verdict.className = `verdict ${kind}`;
-  verdict.textContent = final === null ? progressOf(model) : VERDICTS[kind];
+  setText(verdict, final === null ? progressOf(model) : VERDICTS[kind]);
   if (link.href) URL.revokeObjectURL(link.href);
   link.hidden = final === null;
   if (final) link.href = URL.createObjectURL(new Blob([final.text], { type: "application/json" }));

@@ -63,7 +63,9 @@ function rows(numbers, hidden, names = null) {
 
 function drawStrips(root) {
   const colors = theme();
-  root.querySelectorAll("canvas.strip").forEach((canvas) => drawStrip(canvas, colors));
+  const canvases = [...root.querySelectorAll("canvas.strip")];
+  canvases.forEach(sizeOf); // all, before the first one is changed
+  canvases.forEach((canvas) => drawStrip(canvas, colors));
 }
 
 function drawStrip(canvas, colors) {

@@ -1,11 +1,12 @@
 /*
  * views.js: a view for each model: its numbers, its pictures, and when they are drawn. A picture is
- * coarse at once and fine when nothing has changed for a while: the page never stops answering.
+ * coarse at first and fine when nothing has changed for a while. Everything is drawn in short slices,
+ * so that the page never stops answering.
  */
-const QUICK = { fewest: 1e6, most: 8e6, milliseconds: 10 }; // for a picture while something moves
-const FULL = 4e8; // multiplications for the picture drawn when it rests, in slices
-const SLICE = 10; // milliseconds
-const MARKS = 3e7; // misclassified points are marked while something moves, if it costs no more
+const QUICK = { fewest: 1e6, most: 8e6, milliseconds: 8 }; // for a picture while something moves
+const FULL = 4e8; // multiplications for the picture drawn when it rests
+const SLICE = 10; // milliseconds of drawing in a frame of the screen, or of computing at rest
+const MARKS = 4e6; // misclassified points are marked while something moves, if it costs no more
 const FEWEST = 24; // places along a side of the input space, whatever they cost
 const ROOM_FOR_COUNTS = 220; // CSS pixels: in a smaller picture the numbers of units hide it
 const REST = 150; // milliseconds without a change, until the fine picture is begun
@@ -37,7 +38,7 @@ function newView(model) {
   }
   view.bar = part("reading");
   const drawn = { base: {}, curve: {}, top: {} }; // see isNew
-  return { ...view, predicted: null, lines: [], before: null, stale: true, drawn };
+  return { ...view, next: null, predicted: null, lines: [], before: null, stale: true, drawn };
 }
 
 sets.limit = halfWidth(sets.training);
@@ -45,34 +46,55 @@ sets.training.drawn =
   sets.total > sets.training.count ? [...sets.training.y.keys()] : drawnOf(sets.training);
 const views = models.map(newView);
 const viewOf = (name) => views.find((view) => view.model.name === name);
-const isSeen = (view) => view.base.clientWidth > 0;
+const isSeen = (view) => sizeOf(view.base).width > 0;
 
-let scheduled = false;
-/** Draws with the next frame of the screen. */
-function schedule() {
-  if (scheduled) return;
-  scheduled = true;
-  requestAnimationFrame(() => {
-    scheduled = false;
-    drawFrame();
-  });
-}
 const afterDrawing = []; // of other modules: what shows numbers of the snapshots on the screen
+let frame = 0; // the request for the next frame of the screen, or 0
+let changedSince = false; // whether something has changed since `steps` were listed
+let steps = []; // what is still to be drawn
 
-/** Draws what is new; the picture of one more snapshot at most, so that no frame takes long. */
+/** Draws what has changed, from the next frame of the screen on. */
+function schedule() {
+  changedSince = true;
+  requestFrame();
+}
+
+function requestFrame() {
+  if (frame === 0) frame = requestAnimationFrame(() => readingSizesOnce(drawFrame));
+}
+
+/** Draws for a slice of time; what is left over waits for the next frame. */
 function drawFrame() {
-  const behind = views.filter((view) => nextSnapshot(view) !== null);
-  if (behind.length > 0) show(behind[0], nextSnapshot(behind[0]));
-  views.forEach(update);
-  if (behind.length > 0) schedule();
-  else afterDrawing.forEach((call) => call());
+  frame = 0;
+  for (const view of views) [view.base, view.curve, view.top].forEach(sizeOf);
+  const end = performance.now() + SLICE;
+  if (steps.length === 0) {
+    changedSince = false;
+    steps = stepsOfDrawing();
+  }
+  do steps.shift()(end);
+  while (steps.length > 0 && performance.now() < end);
+  if (steps.length > 0 || changedSince) requestFrame();
+}
+
+/** The steps of drawing what is new: at most one more snapshot, and the panels when none is left. */
+function stepsOfDrawing() {
+  const behind = views.find((view) => view.next !== null || nextSnapshot(view) !== null);
+  const pictures = views.flatMap((view) => [
+    () => drawBase(view),
+    () => drawCurve(view),
+    () => tellState(view),
+    () => drawTop(view),
+  ]);
+  if (behind) return [(end) => advance(behind, end), ...pictures, schedule];
+  return [...pictures, ...afterDrawing.map((call) => () => call())];
 }
 
 /** Everything again: the size, the colours, or the data have changed. */
 function redraw() {
   forgetTheme();
   drawLegend();
-  views.forEach((view) => (view.stale = true));
+  views.forEach((view) => Object.assign(view, { stale: true, next: null }));
   schedule();
 }
 
@@ -90,52 +112,66 @@ function nextSnapshot(view) {
   return right || !isSeen(view) ? null : snapshot;
 }
 
-function update(view) {
-  if (!isSeen(view)) return;
-  drawBase(view);
-  drawCurve(view);
-  tellState(view);
-  drawTop(view);
+/** Computes the coarse picture of the next snapshot until a time; shows it once it is complete. */
+function advance(view, end) {
+  view.next ??= newQuickField(view, nextSnapshot(view));
+  const { snapshot, field } = view.next;
+  const began = performance.now();
+  const isComplete = fillFor(field, end - began);
+  view.next.milliseconds += performance.now() - began;
+  if (!isComplete) return;
+  adaptQuickCost(view.next.milliseconds);
+  view.next = null;
+  show(view, snapshot, field);
 }
 
-/** Another snapshot: its numbers, and its picture, first coarse. */
-function show(view, snapshot) {
+/** Another snapshot: its numbers, and its coarse picture; the fine one is begun when it rests. */
+function show(view, snapshot, field) {
   clearTimeout(view.waiting);
   Object.assign(view, { snapshot, stale: false });
-  view.iteration.textContent = whole(snapshot.iteration);
-  view.loss.textContent = rounded(snapshot.loss);
-  view.accuracy.textContent = percent(snapshot.accuracy);
+  setText(view.iteration, whole(snapshot.iteration));
+  setText(view.loss, rounded(snapshot.loss));
+  setText(view.accuracy, percent(snapshot.accuracy));
   showTestAccuracy(view);
   view.lines = unitLines(hiddenUnits(snapshot.layers), sets.limit);
-  const side = Math.ceil(placing(view.base).side);
   const { layers } = snapshot;
-  const field = quickField(layers, side);
   view.predicted =
     sets.training.count * costOf(layers) <= MARKS ? predictionsOf(layers, sets.training) : null;
   takeField(view, field);
-  const fine = newField(layers, placesFor(layers, FULL, side), sets.limit);
+  const fine = newField(layers, placesFor(layers, FULL, sideOfView(view)), sets.limit);
   view.waiting = setTimeout(() => refine(view, fine), REST);
 }
 
-/** The test accuracy; computed here, where the snapshot came before the test set. */
-function showTestAccuracy({ snapshot, test }) {
+/**
+ * The test accuracy; computed here for a recorded snapshot. The engine sends it with those that it
+ * makes: with the first one, which comes before the test set, a moment later.
+ */
+function showTestAccuracy({ model, snapshot, test }) {
   if (!snapshot) return;
   const fits = sets.test?.classes === snapshot.layers.at(-1).units;
-  if (snapshot.test === null && fits) snapshot.test = accuracyOf(snapshot.layers, sets.test);
-  test.textContent = snapshot.test === null ? "\u2013" : percent(snapshot.test);
+  if (snapshot.test === null && fits && model.sameAsRecorded) {
+    snapshot.test = accuracyOf(snapshot.layers, sets.test);
+  }
+  setText(test, snapshot.test === null ? "\u2013" : percent(snapshot.test));
 }
 
 let quickCost = 2e6; // multiplications: what this machine can do in the time for a quick picture
 
-/** A coarse field at once; the next one is finer, or coarser, as this one took little or much. */
-function quickField(layers, side) {
-  const field = newField(layers, placesFor(layers, quickCost, Math.min(200, side)), sets.limit);
-  const began = performance.now();
-  fillFor(field, Infinity);
-  const change = QUICK.milliseconds / Math.max(1, performance.now() - began);
+/** Pixels along a side of a view's input space. */
+const sideOfView = (view) => Math.ceil(placing(view.base).side);
+
+/** A coarse field of a snapshot, still empty, and the time that it took so far. */
+function newQuickField(view, snapshot) {
+  const { layers } = snapshot;
+  const places = placesFor(layers, quickCost, Math.min(200, sideOfView(view)));
+  return { snapshot, field: newField(layers, places, sets.limit), milliseconds: 0 };
+}
+
+/** Makes the next coarse field finer, or coarser, as the last one took little or much time. */
+function adaptQuickCost(milliseconds) {
+  const change = QUICK.milliseconds / Math.max(1, milliseconds);
   const cost = quickCost * Math.min(1.5, Math.max(0.4, change));
   quickCost = Math.min(QUICK.most, Math.max(QUICK.fewest, cost));
-  return field;
 }
 
 /** How many places along a side may be computed for so many multiplications. */
@@ -150,21 +186,25 @@ function takeField(view, field) {
   view.boundary = pathOf(view.pieces);
 }
 
+/** Goes on with the fine picture, for a slice of time. */
 function refine(view, field) {
-  if (view.predicted === null) view.predicted = predictionsOf(view.snapshot.layers, sets.training);
-  if (!fillFor(field, SLICE)) {
-    view.waiting = setTimeout(() => refine(view, field), 0);
+  if (view.predicted === null) {
+    view.predicted = predictionsOf(view.snapshot.layers, sets.training);
+  } else if (field.rows === field.n) {
+    takeField(view, field);
+    schedule();
     return;
+  } else {
+    fillFor(field, SLICE);
   }
-  takeField(view, field);
-  drawBase(view);
+  view.waiting = setTimeout(() => refine(view, field), 0);
 }
 
 /** What the picture of a view depends on. */
 function baseDependencies(view) {
   const { chosen, unit, bar, units, test, place } = state;
   const seen = [view.image, view.predicted, view.before, chosen, unit, bar, units, units && place];
-  return [...seen, test && sets.test, sets.training, theme(), view.base.clientWidth];
+  return [...seen, test && sets.test, sets.training, theme(), sizeOf(view.base).width];
 }
 
 function drawBase(view) {
@@ -204,9 +244,10 @@ function chosenLine(view) {
 
 /** What follows the pointer: the cross, and the reading. */
 function drawTop(view) {
+  if (!isSeen(view)) return;
   const place = readPlace();
   const where = [place?.x1, place?.x2, state.place === null];
-  if (!isNew(view.drawn.top, [view.snapshot, theme(), view.top.clientWidth, ...where])) return;
+  if (!isNew(view.drawn.top, [view.snapshot, theme(), sizeOf(view.top).width, ...where])) return;
   const { pen } = prepared(view.top);
   const plane = placing(view.top);
   if (state.place) inside(pen, plane, () => drawCross(pen, plane, place.x1, place.x2, theme()));
@@ -225,7 +266,7 @@ function read(view) {
   const place = readPlace();
   if (!view.snapshot || !place) {
     view.bar.style.background = "";
-    view.where.textContent = "Point at the input space to read it.";
+    setText(view.where, "Point at the input space to read it.");
     view.reading = "";
     return;
   }
@@ -240,7 +281,7 @@ function read(view) {
     .map((k) => `class ${k} ${likely(probabilities[k])}`)
     .join(", ");
   const where = `At (${decimals(place.x1)}, ${decimals(place.x2)})`;
-  view.where.textContent = `${where}: ${view.reading}${unitsOn(layers, place)}.`;
+  setText(view.where, `${where}: ${view.reading}${unitsOn(layers, place)}.`);
 }
 
 /** Stripes of the colours side by side, each as wide as its share. */
@@ -261,6 +302,7 @@ function unitsOn(layers, place) {
 
 /** What keeps the picture from being the one that is wanted. */
 function tellState(view) {
+  if (!isSeen(view)) return;
   const { model, snapshot } = view;
   const notes = [];
   if (model.diverged !== null) {
@@ -276,7 +318,7 @@ function tellState(view) {
   }
   const change = lossChange(view);
   if (change) notes.push(change);
-  view.note.textContent = notes.join("; ");
+  setText(view.note, notes.join("; "));
 }
 
 /** After one step: the loss of the chosen point before it, and after it. */
