@@ -57,10 +57,10 @@ def with_header(body: str) -> str:
 def accessible_tables(body: str) -> str:
     """Return the HTML with tables that a keyboard can scroll, and that have no empty headers."""
     parts = EMPTY_HEADER.sub(r"<td\1></td>", body).split("<table>")
-    for number in range(1, len(parts)):
-        parts[number] = (
-            f'<div class="table" role="region" tabindex="0" aria-label="Table {number}"><table>'
-            + parts[number].replace("</table>", "</table></div>")
+    for index in range(1, len(parts)):
+        parts[index] = (
+            f'<div class="table" role="region" tabindex="0" aria-label="Table {index}"><table>'
+            + parts[index].replace("</table>", "</table></div>")
         )
     return "".join(parts)
 
@@ -90,7 +90,7 @@ def inline_figure(root: Path, name: str, text: str) -> str:
     Args:
         root: of the checkout.
         name: of the file, from the page's folder.
-        text: what the figure shows, for those who do not see it.
+        text: alternative text of the figure.
     """
     path = root / paths.REPORT.parent / name
     with files.file_errors(path):
@@ -101,7 +101,7 @@ def inline_figure(root: Path, name: str, text: str) -> str:
     images = []
     for panel in panels_of(picture, len(MODELS)):
         images.append(f'<img src="data:image/png;base64,{png64(panel)}" alt="{text}">')
-        text = ""  # is said once
+        text = ""  # only the first panel has it
     return f'<div class="figure">{"".join(images)}</div>'
 
 

@@ -54,11 +54,11 @@ class TripleSums {
     this.waiting = new Float64Array(3 * 64);
   }
 
-  // Set total[at], total[at + 1], total[at + 2].
+  // Set total[offset], total[offset + 1], total[offset + 2].
   //
   // values: the first term is values[first], the next values[first + 1].
   // triples: three columns side by side, the first row at triples[start].
-  set(total, at, values, first, triples, start) {
+  set(total, offset, values, first, triples, start) {
     const waiting = this.waiting;
     const blocks = this.blocks;
     let level = 0;
@@ -75,16 +75,16 @@ class TripleSums {
       }
       level += 3;
     }
-    total[at] = waiting[0];
-    total[at + 1] = waiting[1];
-    total[at + 2] = waiting[2];
+    total[offset] = waiting[0];
+    total[offset + 1] = waiting[1];
+    total[offset + 2] = waiting[2];
   }
 }
 
 const parts = new Float64Array(24); // eight parts of three sums
 
 // Set three sums of at most 128 terms: the first `whole` terms in eight interleaved parts.
-function sumBlock(sums, at, values, first, triples, start, terms, whole) {
+function sumBlock(sums, offset, values, first, triples, start, terms, whole) {
   let total0 = -0;
   let total1 = -0;
   let total2 = -0;
@@ -125,14 +125,14 @@ function sumBlock(sums, at, values, first, triples, start, terms, whole) {
     total1 += value * triples[t + 1];
     total2 += value * triples[t + 2];
   }
-  sums[at] = total0;
-  sums[at + 1] = total1;
-  sums[at + 2] = total2;
+  sums[offset] = total0;
+  sums[offset + 1] = total1;
+  sums[offset + 2] = total2;
 }
 
-function sumParts(at) {
-  const left = parts[at] + parts[at + 1] + (parts[at + 2] + parts[at + 3]);
-  const right = parts[at + 4] + parts[at + 5] + (parts[at + 6] + parts[at + 7]);
+function sumParts(offset) {
+  const left = parts[offset] + parts[offset + 1] + (parts[offset + 2] + parts[offset + 3]);
+  const right = parts[offset + 4] + parts[offset + 5] + (parts[offset + 6] + parts[offset + 7]);
   return left + right;
 }
 

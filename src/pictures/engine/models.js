@@ -185,11 +185,11 @@ class MLP extends Classifier {
     const { row, hidden, units } = this;
     const x1 = points.X[2 * n];
     const x2 = points.X[2 * n + 1];
-    for (let h = 0, at = n; h < units; h++, at += points.count) {
+    for (let h = 0, index = n; h < units; h++, index += points.count) {
       const sum = x1 * W[h] + x2 * W[units + h] + b[h];
       const value = relu(sum);
       row[h] = value;
-      hidden[at] = value;
+      hidden[index] = value;
     }
   }
 
@@ -222,9 +222,9 @@ class MLP extends Classifier {
     const w1 = this.outputTriples[3 * h + 1];
     const w2 = this.outputTriples[3 * h + 2];
     let sum = 0;
-    for (let n = 0, t = 0, at = h * N; n < N; n++, t += 3, at++) {
+    for (let n = 0, t = 0, index = h * N; n < N; n++, t += 3, index++) {
       const d = dscoreTriples[t] * w0 + dscoreTriples[t + 1] * w1 + dscoreTriples[t + 2] * w2;
-      const masked = d * reluGradient(hidden[at]);
+      const masked = d * reluGradient(hidden[index]);
       column[n] = masked;
       sum += masked;
     }
@@ -264,8 +264,8 @@ function copyWeights(weights) {
 // Copy a matrix [rows, columns] into groups of three columns, [groups, rows, 3].
 function packColumns(matrix, rows, columns, triples) {
   for (let k = 0; k < columns; k++) {
-    let at = 3 * rows * Math.floor(k / 3) + (k % 3);
-    for (let m = 0; m < rows; m++, at += 3) triples[at] = matrix[m * columns + k];
+    let index = 3 * rows * Math.floor(k / 3) + (k % 3);
+    for (let m = 0; m < rows; m++, index += 3) triples[index] = matrix[m * columns + k];
   }
 }
 

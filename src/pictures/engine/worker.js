@@ -1,5 +1,5 @@
-// The side of the worker: it makes the data, trains one model after the other, and keeps snapshots,
-// from which any iteration is computed again.
+// The worker's side: it makes the data, trains one model after the other, and keeps snapshots, from
+// which it can compute any iteration again.
 
 const SLICE = 12; // milliseconds of work between two looks at the messages
 const BATCH = 40; // milliseconds from one report to the next
@@ -73,8 +73,10 @@ class Run {
   seek(iteration, deadline) {
     const start = this.kept.findLast((kept) => kept.iteration <= iteration);
     if (start === undefined) return true;
-    const at = this.replay?.iteration;
-    if (at === undefined || at > iteration || at < start.iteration) this.startReplay(start);
+    const reached = this.replay?.iteration;
+    if (reached === undefined || reached > iteration || reached < start.iteration) {
+      this.startReplay(start);
+    }
     while (this.replay.iteration < iteration && !this.replay.diverged) {
       if (performance.now() > deadline) return false;
       this.replay.step();
@@ -194,7 +196,7 @@ class Session {
     this.post({ type: "sought", seek, snapshot });
   }
 
-  // Work for a while; return the milliseconds until there is more to do, Infinity if there is none.
+  // Work for a while; return the milliseconds until there is more to do, or Infinity.
   work() {
     if (!this.runs) this.begin();
     const deadline = performance.now() + SLICE;

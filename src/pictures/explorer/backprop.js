@@ -1,6 +1,6 @@
 /*
- * backprop.js: one point through a model and back, step by step as src/spirals/models.py has it.
- * For pictures and four digits; not in the pipeline's order of sums.
+ * backprop.js: computes one point's way through a model and back, step by step as
+ * src/spirals/models.py does. For pictures and four digits; not in the pipeline's order of sums.
  */
 
 /** All that `forward`, `score_gradient` and `backward` compute for one of N points, of class y. */

@@ -38,7 +38,7 @@ function prepared(canvas) {
 }
 
 /** Where the input space lies in its canvas: functions from coordinates to CSS pixels and back. */
-function placing(canvas) {
+function planeOf(canvas) {
   const limit = sets.limit;
   const side = Math.max(1, sizeOf(canvas).width - MARGIN.left - MARGIN.right);
   const scale = side / (2 * limit);
@@ -55,10 +55,10 @@ function placing(canvas) {
 }
 
 /** Runs `draw` with the pen held inside the input space. */
-function inside(pen, place, draw) {
+function inside(pen, plane, draw) {
   pen.save();
   pen.beginPath();
-  pen.rect(place.left, place.top, place.side, place.side);
+  pen.rect(plane.left, plane.top, plane.side, plane.side);
   pen.clip();
   draw();
   pen.restore();

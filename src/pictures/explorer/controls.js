@@ -12,14 +12,12 @@ const SCALES = {
 };
 const scaleOf = (key) => SCALES[key] ?? SCALES[key.split(".")[1]];
 
+/** A value as the nearest multiple of a step; six digits hide that a step is no binary fraction. */
+const roundTo = (step, value) => Number((Math.round(value / step) * step).toPrecision(6));
+
 /** A value for a slider's place, from 0 to 1, in round numbers. */
 function valueAt(scale, share) {
-  if (!scale.log)
-    return Number(
-      (
-        Math.round((scale.from + share * (scale.to - scale.from)) / scale.step) * scale.step
-      ).toPrecision(6),
-    );
+  if (!scale.log) return roundTo(scale.step, scale.from + share * (scale.to - scale.from));
   if (scale.zero && share === 0) return 0;
   const value = Number((scale.from * (scale.to / scale.from) ** share).toPrecision(scale.digits));
   return scale.whole ? Math.round(value) : value;
@@ -74,14 +72,14 @@ function listenToControls() {
 }
 
 async function copyCommand() {
-  const told = find(".copied");
+  const message = find(".copied");
   try {
     await navigator.clipboard.writeText(commandLine());
-    told.textContent = "Copied";
+    message.textContent = "Copied";
   } catch {
     // some browsers have no clipboard for a page from disk
     getSelection().selectAllChildren(find(".command code"));
-    told.textContent = "Selected: now copy it";
+    message.textContent = "Selected: now copy it";
   }
-  setTimeout(() => (told.textContent = ""), 3000);
+  setTimeout(() => (message.textContent = ""), 3000);
 }

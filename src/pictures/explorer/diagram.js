@@ -73,25 +73,25 @@ function drawUnit(canvas, line) {
   const colors = theme();
   const { limit } = sets;
   const scale = width / (2 * limit);
-  const place = { limit, x: (x1) => (x1 + limit) * scale, y: (x2) => (limit - x2) * scale };
+  const plane = { limit, x: (x1) => (x1 + limit) * scale, y: (x2) => (limit - x2) * scale };
   const { n1, n2 } = endsOf(line, limit);
   const farthest = limit * (Math.abs(n1) + Math.abs(n2)); // of the corners, along n
-  const at = (distance) => [place.x(n1 * distance), place.y(n2 * distance)];
-  const shade = pen.createLinearGradient(...at(line.distance), ...at(farthest));
+  const onNormal = (distance) => [plane.x(n1 * distance), plane.y(n2 * distance)];
+  const shade = pen.createLinearGradient(...onNormal(line.distance), ...onNormal(farthest));
   shade.addColorStop(0, withAlpha(colors.ink, 0.12));
   shade.addColorStop(1, withAlpha(colors.ink, 0.7));
   pen.fillStyle = colors.paper;
   pen.fillRect(0, 0, width, width);
   if (farthest > line.distance) {
     pen.fillStyle = shade;
-    fillOn(pen, place, line);
+    fillOn(pen, plane, line);
   }
   pen.strokeStyle = colors.unit;
   pen.lineWidth = 1.5;
-  strokeLine(pen, place, line);
+  strokeLine(pen, plane, line);
   if (state.chosen === null) return;
   const { x1, x2, y } = sets.training;
-  const [x, top] = [place.x(x1[state.chosen]), place.y(x2[state.chosen])];
+  const [x, top] = [plane.x(x1[state.chosen]), plane.y(x2[state.chosen])];
   const k = y[state.chosen];
   drawMarker(pen, k, colors.classes[k], x, top, 6, colors.paper, 1);
 }

@@ -1,6 +1,6 @@
 /*
- * given.js: what the page was given (the JSON that explorer.py wrote), the points, and the state of
- * the page. Every module after this one may read `given` and `state`.
+ * given.js: the data of the page (the JSON that explorer.py wrote), its points, and its state. Every
+ * module after this one may read `given` and `state`.
  */
 const section = document.getElementById("explorer");
 const given = JSON.parse(document.getElementById("explorer-data").textContent);
@@ -23,6 +23,7 @@ const state = {
   show: "both", // which models a narrow screen shows
   place: null, // {x1, x2} under the pointer or moved by keys
   chosen: null, // index of the training point that goes through the network
+  chosenByHand: false, // whether the reader chose it, not the page
   unit: null, // key of the line that is chosen
   bar: null, // index of the hidden unit whose bar is pointed at
   units: false, // whether the lines of the hidden units are drawn

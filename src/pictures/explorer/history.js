@@ -1,15 +1,16 @@
 /*
- * history.js: the models, and what is known about the training of each: its snapshots, in the order
- * of their iterations, and its curve. At first they are those that the pipeline recorded.
+ * history.js: a record for each model: the snapshots of its training, in the order of their
+ * iterations, and its curve. At first these are the ones that the pipeline recorded.
  */
-const WEIGHT_NAMES = (layers) => Array.from({ length: layers }, (_, l) => (l ? l + 1 : ""));
+/** The suffixes of W and b for so many layers: none, 2, 3 and so on. */
+const weightSuffixes = (layers) => Array.from({ length: layers }, (_, l) => (l ? l + 1 : ""));
 
 /** The recorded weights of a snapshot, out of the one array that holds those of all. */
 function recordedWeights(all, sizes, index) {
   const weights = {};
   const counts = sizes.slice(1).map((units, l) => (sizes[l] + 1) * units);
   let start = index * counts.reduce((total, count) => total + count, 0);
-  WEIGHT_NAMES(counts.length).forEach((suffix, l) => {
+  weightSuffixes(counts.length).forEach((suffix, l) => {
     const matrix = sizes[l] * sizes[l + 1];
     weights[`W${suffix}`] = all.subarray(start, start + matrix);
     weights[`b${suffix}`] = all.subarray(start + matrix, start + counts[l]);

@@ -1,5 +1,6 @@
 /*
- * main.js: the pointer and keys on the input space, the switches, and the first picture.
+ * main.js: starts the page. It listens to the pointer, the keys and the switches, draws the first
+ * picture, draws again when the window changes, and offers `explorer` to the console.
  */
 const NEAR_POINT = 13; // CSS pixels from a point to a click that means it
 const NEAR_LINE = 7;
@@ -39,14 +40,14 @@ const MOVES = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowUp: [0, 1], ArrowDo
 let speaking = 0;
 
 function listenToPlane(view) {
-  const at = (event) => {
-    const place = placing(view.top);
-    return [place.x1(event.offsetX), place.x2(event.offsetY)];
+  const coordinatesOf = (event) => {
+    const plane = planeOf(view.top);
+    return [plane.x1(event.offsetX), plane.x2(event.offsetY)];
   };
-  view.top.addEventListener("pointermove", (event) => pointAt(...at(event)));
+  view.top.addEventListener("pointermove", (event) => pointAt(...coordinatesOf(event)));
   view.top.addEventListener("click", (event) => {
-    const place = placing(view.top);
-    choose(view, ...at(event), place.side / (2 * place.limit));
+    const plane = planeOf(view.top);
+    choose(view, ...coordinatesOf(event), plane.side / (2 * plane.limit));
   });
   view.top.addEventListener("pointerleave", (event) => {
     if (event.pointerType !== "mouse" || document.activeElement === view.top) return;

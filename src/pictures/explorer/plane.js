@@ -21,10 +21,10 @@ function regionsImage(field, colors) {
   return canvas;
 }
 
-function drawRegions(pen, place, image) {
+function drawRegions(pen, plane, image) {
   const n = image.width;
-  const step = place.side / (n - 1); // half of the outer places' pixels lies outside
-  pen.drawImage(image, place.left - step / 2, place.top - step / 2, n * step, n * step);
+  const step = plane.side / (n - 1); // half of the outer places' pixels lies outside
+  pen.drawImage(image, plane.left - step / 2, plane.top - step / 2, n * step, n * step);
 }
 
 /**
@@ -85,17 +85,17 @@ function pathOf(pieces) {
 /** A path of the pieces one after another, as dashes need it. */
 function chainedPath(pieces) {
   const path = new Path2D();
-  const at = new Map(); // pieces by the places where they end
+  const byEnd = new Map(); // pieces by the places where they end
   const endsOfPiece = ([x1, y1, x2, y2]) => [`${x1},${y1}`, `${x2},${y2}`];
   for (const piece of pieces) {
-    for (const end of endsOfPiece(piece)) at.set(end, [...(at.get(end) ?? []), piece]);
+    for (const end of endsOfPiece(piece)) byEnd.set(end, [...(byEnd.get(end) ?? []), piece]);
   }
   const free = new Set(pieces);
-  const inner = (piece) => endsOfPiece(piece).every((end) => at.get(end).length > 1);
+  const inner = (piece) => endsOfPiece(piece).every((end) => byEnd.get(end).length > 1);
   const starts = [...pieces.filter((piece) => !inner(piece)), ...pieces];
   for (const start of starts) {
     let piece = free.has(start) ? start : null;
-    let end = piece && endsOfPiece(piece).find((name) => at.get(name).length === 1);
+    let end = piece && endsOfPiece(piece).find((name) => byEnd.get(name).length === 1);
     if (piece) path.moveTo(...(end === endsOfPiece(piece)[1] ? piece.slice(2) : piece.slice(0, 2)));
     while (piece) {
       free.delete(piece);
@@ -103,17 +103,17 @@ function chainedPath(pieces) {
       const forward = end !== second;
       path.lineTo(...(forward ? piece.slice(2) : piece.slice(0, 2)));
       end = forward ? second : first;
-      piece = at.get(end).find((other) => free.has(other));
+      piece = byEnd.get(end).find((other) => free.has(other));
     }
   }
   return path;
 }
 
 /** Draws a path in units of a grid of n by n places. */
-function drawBoundary(pen, place, path, n, { color, width, dash = [] }) {
-  const step = place.side / (n - 1);
+function drawBoundary(pen, plane, path, n, { color, width, dash = [] }) {
+  const step = plane.side / (n - 1);
   pen.save();
-  pen.translate(place.left, place.top);
+  pen.translate(plane.left, plane.top);
   pen.scale(step, step);
   pen.strokeStyle = color;
   pen.lineWidth = width / step;
@@ -131,11 +131,11 @@ function drawnOf(points) {
   return drawn;
 }
 
-const diameterIn = (place) => Math.max(3, (Math.sqrt(markerArea(sets.total)) * place.side) / PANEL);
+const diameterIn = (plane) => Math.max(3, (Math.sqrt(markerArea(sets.total)) * plane.side) / PANEL);
 
 /** The training points, the misclassified ones with a dark edge above the others. */
-function drawPoints(pen, place, points, predicted, colors) {
-  const diameter = diameterIn(place);
+function drawPoints(pen, plane, points, predicted, colors) {
+  const diameter = diameterIn(plane);
   const thin = diameter / 7;
   for (const wrong of [false, true]) {
     const [edge, width] = wrong ? [colors.ink, 0.4 + 1.2 * thin] : [colors.paper, 0.6 * thin];
@@ -146,8 +146,8 @@ function drawPoints(pen, place, points, predicted, colors) {
         pen,
         k,
         colors.classes[k],
-        place.x(points.x1[i]),
-        place.y(points.x2[i]),
+        plane.x(points.x1[i]),
+        plane.y(points.x2[i]),
         diameter,
         edge,
         width,
@@ -157,13 +157,13 @@ function drawPoints(pen, place, points, predicted, colors) {
 }
 
 /** The test points, as dots: one path for each class. */
-function drawTestPoints(pen, place, points, colors) {
-  const size = Math.max(1.5, place.side / 200);
+function drawTestPoints(pen, plane, points, colors) {
+  const size = Math.max(1.5, plane.side / 200);
   for (let k = 0; k < points.classes; k++) {
     pen.beginPath();
     for (let i = 0; i < points.count; i++) {
       if (points.y[i] !== k) continue;
-      pen.rect(place.x(points.x1[i]) - size / 2, place.y(points.x2[i]) - size / 2, size, size);
+      pen.rect(plane.x(points.x1[i]) - size / 2, plane.y(points.x2[i]) - size / 2, size, size);
     }
     pen.fillStyle = colors.classes[k];
     pen.fill();
@@ -171,14 +171,14 @@ function drawTestPoints(pen, place, points, colors) {
 }
 
 /** A ring around the chosen point. */
-function drawChosen(pen, place, x1, x2, colors) {
-  const radius = diameterIn(place) * 0.5 + 5;
+function drawChosen(pen, plane, x1, x2, colors) {
+  const radius = diameterIn(plane) * 0.5 + 5;
   for (const [color, width] of [
     [colors.paper, 5],
     [colors.unit, 2.5],
   ]) {
     pen.beginPath();
-    pen.arc(place.x(x1), place.y(x2), radius, 0, 2 * Math.PI);
+    pen.arc(plane.x(x1), plane.y(x2), radius, 0, 2 * Math.PI);
     pen.strokeStyle = color;
     pen.lineWidth = width;
     pen.stroke();
@@ -186,9 +186,9 @@ function drawChosen(pen, place, x1, x2, colors) {
 }
 
 /** A cross at the place that is read. */
-function drawCross(pen, place, x1, x2, colors) {
-  const x = place.x(x1);
-  const y = place.y(x2);
+function drawCross(pen, plane, x1, x2, colors) {
+  const x = plane.x(x1);
+  const y = plane.y(x2);
   for (const [color, width] of [
     [colors.paper, 4],
     [colors.ink, 1.5],
@@ -209,27 +209,27 @@ function drawCross(pen, place, x1, x2, colors) {
   }
 }
 
-function drawPlaneAxes(pen, place, colors) {
-  const power = 10 ** Math.floor(Math.log10(place.limit));
-  const tick = power * [5, 2, 1].find((factor) => factor * power <= place.limit);
-  const bottom = place.top + place.side;
+function drawPlaneAxes(pen, plane, colors) {
+  const power = 10 ** Math.floor(Math.log10(plane.limit));
+  const tick = power * [5, 2, 1].find((factor) => factor * power <= plane.limit);
+  const bottom = plane.top + plane.side;
   pen.fillStyle = colors.muted;
   pen.strokeStyle = colors.faint;
   pen.lineWidth = 1;
-  pen.strokeRect(place.left - 0.5, place.top - 0.5, place.side + 1, place.side + 1);
+  pen.strokeRect(plane.left - 0.5, plane.top - 0.5, plane.side + 1, plane.side + 1);
   for (const value of [-tick, 0, tick]) {
     const label = String(value).replace("-", MINUS);
     pen.textAlign = "center";
     pen.textBaseline = "top";
-    pen.fillText(label, place.x(value), bottom + 5);
+    pen.fillText(label, plane.x(value), bottom + 5);
     pen.textAlign = "right";
     pen.textBaseline = "middle";
-    pen.fillText(label, place.left - 5, place.y(value));
+    pen.fillText(label, plane.left - 5, plane.y(value));
   }
   pen.textAlign = "center";
   pen.textBaseline = "top";
-  pen.fillText("x\u2081", place.left + place.side * 0.75, bottom + 5);
+  pen.fillText("x\u2081", plane.left + plane.side * 0.75, bottom + 5);
   pen.textAlign = "right";
   pen.textBaseline = "middle";
-  pen.fillText("x\u2082", place.left - 5, place.top + place.side * 0.25);
+  pen.fillText("x\u2082", plane.left - 5, plane.top + plane.side * 0.25);
 }

@@ -1,5 +1,6 @@
 /*
- * point.js: one point through the network and back, line by line of src/spirals/models.py.
+ * point.js: the panel that shows what backprop.js computes for the chosen point, beside each line of
+ * src/spirals/models.py.
  */
 const pointBox = find(".point-index");
 const modelBox = find(".point-model");

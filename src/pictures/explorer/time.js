@@ -30,13 +30,13 @@ function showHead() {
   const atEnd = given.engine && state.head >= lastIteration();
   stepButton.disabled = atEnd;
   stepButton.title = atEnd ? "At the last iteration: go back first" : "One iteration";
-  const told = views.map((view) => {
+  const perModel = views.map((view) => {
     const shown = nearest(view.model, wantedOf(view.model));
     return shown
       ? `${view.model.title}: iteration ${whole(shown.iteration)}, loss ${rounded(shown.loss)}`
       : view.model.title;
   });
-  slider.setAttribute("aria-valuetext", [`iteration ${whole(state.head)}`, ...told].join("; "));
+  slider.setAttribute("aria-valuetext", [`iteration ${whole(state.head)}`, ...perModel].join("; "));
 }
 
 /** Where arrow keys stop: at the pipeline's snapshots of the longest training. */
@@ -104,7 +104,7 @@ function playOn() {
   const ready = Math.min(...models.map(readyUpTo));
   const goal = Math.min(end, speedBox.value === "0" ? state.head + 1 : iterationInTime());
   if (goal > ready) {
-    // the training is slower than the player: it goes on from where it waits
+    // the training is slower than the player, which resumes from where it waits
     player.from = shareOf(Math.max(state.head, ready));
     player.began = performance.now();
   }

@@ -1,5 +1,5 @@
 /*
- * unit.js: one hidden unit, or the units whose lines coincide.
+ * unit.js: the panel that describes the chosen line: one hidden unit, or several that share it.
  */
 
 const unitView = () => views.find((view) => view.lines.length > 0);
@@ -68,13 +68,13 @@ function showPushes(line) {
       const half = (50 * Math.abs(push)) / most;
       const left = push < 0 ? 50 - half : 50;
       bar.style.cssText = `left: ${left}%; width: ${half}%; background: ${colors.classes[k]}`;
-      const number = `${push > 0 ? "+" : ""}${signed(push / 10)}`;
+      const amount = `${push > 0 ? "+" : ""}${signed(push / 10)}`;
       return element(
         "li",
         "",
         element("span", "class", `class ${k}`),
         element("span", "track", bar),
-        element("span", "amount", number),
+        element("span", "amount", amount),
       );
     }),
   );

@@ -1,6 +1,6 @@
 /*
- * units.js: hidden units. Each is on at one side of a line, w.x + b > 0. Units whose lines
- * coincide, with the same side on, are one line here.
+ * units.js: computes and draws the lines of hidden units. A unit is on at one side of its line,
+ * w.x + b > 0. Units whose lines coincide, with the same side on, are one line here.
  */
 const SAME_ANGLE = (2 * Math.PI) / 180; // lines this near, and with distances this near, are one
 const SAME_DISTANCE = 0.03;
@@ -93,34 +93,34 @@ function lineNear(lines, x1, x2, near) {
   return found;
 }
 
-/** All lines, the thicker the stronger; those that are off at `at` (a place, or null) dashed. */
-function drawLines(pen, place, lines, at, colors) {
+/** All lines, the thicker the stronger; dashed where a line is off at the place, if there is one. */
+function drawLines(pen, plane, lines, place, colors) {
   const strongest = lines.length ? lines[0].strength : 1;
   pen.strokeStyle = colors.unit;
   for (const line of lines) {
     const share = strongest > 0 ? Math.sqrt(line.strength / strongest) : 0;
-    const on = at === null || sideOf(line, at.x1, at.x2) > 0;
+    const on = place === null || sideOf(line, place.x1, place.x2) > 0;
     pen.globalAlpha = (0.15 + 0.6 * share) * (on ? 1 : 0.7);
     pen.lineWidth = 0.5 + 2 * share;
     pen.setLineDash(on ? [] : [5, 4]);
-    strokeLine(pen, place, line);
+    strokeLine(pen, plane, line);
   }
   pen.globalAlpha = 1;
   pen.setLineDash([]);
 }
 
-function strokeLine(pen, place, line) {
-  const [from, to] = endsOf(line, place.limit).ends;
+function strokeLine(pen, plane, line) {
+  const [from, to] = endsOf(line, plane.limit).ends;
   pen.beginPath();
-  pen.moveTo(place.x(from[0]), place.y(from[1]));
-  pen.lineTo(place.x(to[0]), place.y(to[1]));
+  pen.moveTo(plane.x(from[0]), plane.y(from[1]));
+  pen.lineTo(plane.x(to[0]), plane.y(to[1]));
   pen.stroke();
 }
 
 /** Fills the side where a line is on. */
-function fillOn(pen, place, line) {
-  const { n1, n2, ends } = endsOf(line, place.limit);
-  const reach = 6 * place.limit;
+function fillOn(pen, plane, line) {
+  const { n1, n2, ends } = endsOf(line, plane.limit);
+  const reach = 6 * plane.limit;
   const corners = [
     ends[0],
     ends[1],
@@ -128,34 +128,34 @@ function fillOn(pen, place, line) {
     [ends[0][0] + n1 * reach, ends[0][1] + n2 * reach],
   ];
   pen.beginPath();
-  corners.forEach(([x1, x2]) => pen.lineTo(place.x(x1), place.y(x2)));
+  corners.forEach(([x1, x2]) => pen.lineTo(plane.x(x1), plane.y(x2)));
   pen.closePath();
   pen.fill();
 }
 
 /** The chosen line: the side where it is on is shaded. */
-function drawChosenLine(pen, place, line, colors) {
+function drawChosenLine(pen, plane, line, colors) {
   pen.globalAlpha = 0.16; // of ink, not of a colour: a region keeps the colour of its class
   pen.fillStyle = colors.ink;
-  fillOn(pen, place, line);
+  fillOn(pen, plane, line);
   pen.globalAlpha = 1;
   pen.strokeStyle = colors.paper;
   pen.lineWidth = 6;
-  strokeLine(pen, place, line);
+  strokeLine(pen, plane, line);
   pen.strokeStyle = colors.unit;
   pen.lineWidth = 3;
-  strokeLine(pen, place, line);
+  strokeLine(pen, plane, line);
 }
 
 /** On a line of several units, their number, in the middle of the part that is seen. */
-function drawCounts(pen, place, lines, colors) {
+function drawCounts(pen, plane, lines, colors) {
   pen.font = "600 11px system-ui, sans-serif";
   pen.textAlign = "center";
   pen.textBaseline = "middle";
   const taken = [];
   for (const line of lines) {
     if (line.units.length < 2) continue;
-    const spot = freeSpot(line, place, taken);
+    const spot = freeSpot(line, plane, taken);
     if (spot === null) continue;
     taken.push(spot);
     const text = `\u00d7${line.units.length}`;
@@ -170,21 +170,21 @@ function drawCounts(pen, place, lines, colors) {
 }
 
 /** A place on the line for its number, near the edge, where no other number is. */
-function freeSpot(line, place, taken) {
-  const { n1, n2 } = endsOf(line, place.limit);
+function freeSpot(line, plane, taken) {
+  const { n1, n2 } = endsOf(line, plane.limit);
   const m1 = n1 * line.distance;
   const m2 = n2 * line.distance;
   for (const share of [0.93, -0.93, 0.8, -0.8, 0.65, -0.65]) {
-    const along = share * Math.sqrt(Math.max(0, 2 * place.limit ** 2 - line.distance ** 2));
+    const along = share * Math.sqrt(Math.max(0, 2 * plane.limit ** 2 - line.distance ** 2));
     let reach = along;
     while (
       Math.abs(reach) > 0.02 &&
-      !inSquare(m1 - n2 * reach, m2 + n1 * reach, 0.93 * place.limit)
+      !inSquare(m1 - n2 * reach, m2 + n1 * reach, 0.93 * plane.limit)
     )
       reach *= 0.95;
-    const x = place.x(m1 - n2 * reach);
-    const y = place.y(m2 + n1 * reach);
-    if (!inSquare(m1 - n2 * reach, m2 + n1 * reach, 0.95 * place.limit)) continue;
+    const x = plane.x(m1 - n2 * reach);
+    const y = plane.y(m2 + n1 * reach);
+    if (!inSquare(m1 - n2 * reach, m2 + n1 * reach, 0.95 * plane.limit)) continue;
     if (taken.every((other) => Math.abs(other.x - x) > 26 || Math.abs(other.y - y) > 18))
       return { x, y };
   }

@@ -1,6 +1,6 @@
 /*
- * values.js: what a line of code leaves behind, as people see it: numbers of the classes, each with
- * its colour, or a bar for each hidden unit.
+ * values.js: shows the values that a line of code computes: a number for each class, with its
+ * colour, or a bar for each hidden unit.
  */
 
 function element(tag, className, ...content) {
@@ -16,14 +16,14 @@ const MOST_CLASSES = 8; // whose numbers are shown
 function perClass(numbers, old = null) {
   const colors = theme();
   const shown = numbers.slice(0, MOST_CLASSES);
-  const cells = shown.map((number, k) => {
+  const cells = shown.map((value, k) => {
     const swatch = element("i", "swatch");
     swatch.style.background = colors.classes[k];
     const was =
-      old && signed(old[k], 3) !== signed(number, 3)
+      old && signed(old[k], 3) !== signed(value, 3)
         ? element("span", "was", `${signed(old[k], 3)} \u2192 `)
         : "";
-    return element("span", "number", swatch, was, signed(number, 3));
+    return element("span", "number", swatch, was, signed(value, 3));
   });
   if (numbers.length > MOST_CLASSES) cells.push(element("span", "number", "\u2026"));
   return cells;
@@ -88,8 +88,8 @@ function drawStrip(canvas, colors) {
   numbers.forEach((row, r) => {
     const middle = (r + 0.5) * tall;
     pen.fillStyle = classes ? colors.classes[r] : colors.ink;
-    row.forEach((number, h) => {
-      const size = (number / most) * (tall / 2 - 0.5);
+    row.forEach((value, h) => {
+      const size = (value / most) * (tall / 2 - 0.5);
       if (size !== 0)
         pen.fillRect(h * step, Math.min(middle, middle - size), bar, Math.max(0.8, Math.abs(size)));
     });

@@ -158,7 +158,7 @@ function showTestAccuracy({ model, snapshot, test }) {
 let quickCost = 2e6; // multiplications: what this machine can do in the time for a quick picture
 
 /** Pixels along a side of a view's input space. */
-const sideOfView = (view) => Math.ceil(placing(view.base).side);
+const sideOfView = (view) => Math.ceil(planeOf(view.base).side);
 
 /** A coarse field of a snapshot, still empty, and the time that it took so far. */
 function newQuickField(view, snapshot) {
@@ -211,29 +211,29 @@ function drawBase(view) {
   if (view.image === null || !isSeen(view)) return;
   if (!isNew(view.drawn.base, baseDependencies(view))) return;
   const { pen } = prepared(view.base);
-  const place = placing(view.base);
+  const plane = planeOf(view.base);
   const colors = theme();
-  inside(pen, place, () => {
-    drawRegions(pen, place, view.image);
-    if (state.test && sets.test) drawTestPoints(pen, place, sets.test, colors);
+  inside(pen, plane, () => {
+    drawRegions(pen, plane, view.image);
+    if (state.test && sets.test) drawTestPoints(pen, plane, sets.test, colors);
     const chosen = chosenLine(view);
-    if (state.units) drawLines(pen, place, view.lines, state.place, colors);
-    if (chosen) drawChosenLine(pen, place, chosen, colors);
+    if (state.units) drawLines(pen, plane, view.lines, state.place, colors);
+    if (chosen) drawChosenLine(pen, plane, chosen, colors);
     if (view.before) {
-      drawBoundary(pen, place, view.before.path, view.before.n, {
+      drawBoundary(pen, plane, view.before.path, view.before.n, {
         color: colors.line,
         width: 1.4,
         dash: [6, 5],
       });
     }
-    drawBoundary(pen, place, view.boundary, view.field.n, { color: colors.line, width: 1.6 });
-    drawPoints(pen, place, sets.training, view.predicted, colors);
-    if (state.units && place.side > ROOM_FOR_COUNTS) drawCounts(pen, place, view.lines, colors);
+    drawBoundary(pen, plane, view.boundary, view.field.n, { color: colors.line, width: 1.6 });
+    drawPoints(pen, plane, sets.training, view.predicted, colors);
+    if (state.units && plane.side > ROOM_FOR_COUNTS) drawCounts(pen, plane, view.lines, colors);
   });
   if (state.chosen !== null) {
-    drawChosen(pen, place, sets.training.x1[state.chosen], sets.training.x2[state.chosen], colors);
+    drawChosen(pen, plane, sets.training.x1[state.chosen], sets.training.x2[state.chosen], colors);
   }
-  drawPlaneAxes(pen, place, colors);
+  drawPlaneAxes(pen, plane, colors);
 }
 
 /** The line of this model that is chosen, or whose bar is pointed at, if it still has one. */
@@ -249,7 +249,7 @@ function drawTop(view) {
   const where = [place?.x1, place?.x2, state.place === null];
   if (!isNew(view.drawn.top, [view.snapshot, theme(), sizeOf(view.top).width, ...where])) return;
   const { pen } = prepared(view.top);
-  const plane = placing(view.top);
+  const plane = planeOf(view.top);
   if (state.place) inside(pen, plane, () => drawCross(pen, plane, place.x1, place.x2, theme()));
   read(view);
 }

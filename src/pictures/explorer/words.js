@@ -1,14 +1,14 @@
 /*
- * words.js: numbers as people read them.
+ * words.js: formats numbers for people, and for params.yaml.
  */
 const MINUS = "\u2212";
-const whole = (number) => Math.round(number).toLocaleString("en-US");
+const whole = (value) => Math.round(value).toLocaleString("en-US");
 const percent = (share) => `${(100 * share).toFixed(1)}%`;
-const isPlain = (number) => number === 0 || (number >= 0.001 && number < 10000);
+const isPlain = (value) => value === 0 || (value >= 0.001 && value < 10000);
 const rounded = (loss) => (isPlain(loss) ? loss.toPrecision(4) : loss.toExponential(2));
-const decimals = (number, places = 2) => number.toFixed(places).replace("-", MINUS);
+const decimals = (value, places = 2) => value.toFixed(places).replace("-", MINUS);
 
-/** A probability, which is never told as 0% or 100% where it is not. */
+/** A probability, never shown as 0% or 100% unless it is. */
 function likely(p) {
   if (p > 0 && p < 0.0005) return "<0.1%";
   if (p < 1 && p >= 0.9995) return ">99.9%";
@@ -16,14 +16,14 @@ function likely(p) {
 }
 
 /** A number of a gradient in few letters, with its sign. */
-function signed(number, digits = 2) {
-  if (number === 0) return "0";
-  const size = Math.abs(number);
+function signed(value, digits = 2) {
+  if (value === 0) return "0";
+  const size = Math.abs(value);
   const text = size >= 0.0001 && size < 10000 ? plainDigits(size, digits) : size.toExponential(1);
-  return `${number < 0 ? MINUS : ""}${text.replace("e-", `e${MINUS}`)}`;
+  return `${value < 0 ? MINUS : ""}${text.replace("e-", `e${MINUS}`)}`;
 }
 
-/** A number between 0.0001 and 10000 with so many digits that count, never as a power of ten. */
+/** A number between 0.0001 and 10000 with so many significant digits, without a power of ten. */
 function plainDigits(size, digits) {
   const before = Math.max(0, Math.floor(Math.log10(size)) + 1);
   const leading = size < 1 ? Math.floor(-Math.log10(size)) : 0;
@@ -32,8 +32,6 @@ function plainDigits(size, digits) {
 
 /** A value of a parameter as it is written in params.yaml and on a command line. */
 function plainNumber(value) {
-  if (value !== 0 && Math.abs(value) < 1e-6) return value.toExponential().replace("e-", "e-");
+  if (value !== 0 && Math.abs(value) < 1e-6) return value.toExponential();
   return String(value);
 }
-
-const lowerFirst = (text) => text[0].toLowerCase() + text.slice(1);
