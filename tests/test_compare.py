@@ -273,7 +273,7 @@ def test_the_best_says_when_others_are_within_the_error_of_the_test_set():
     assert labels(comparison, "tied") == ["committed", "hidden_units 300"]
     (note, *_) = page.make_notes(comparison)
     assert "98.7% (hidden_units\xa0300)" in note and "3,000 points" in note
-    assert "0.3 percentage points" in note and note.endswith("no worse: committed (98.6%).")
+    assert "0.3 percentage points" in note and note.endswith("just as good: committed (98.6%).")
 
 
 def test_a_clear_best_is_said_to_be_one():

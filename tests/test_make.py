@@ -285,7 +285,7 @@ def test_the_ui_says_the_port_that_it_is_served_at(ui, tmp_path):
         ),
         (
             {"MLFLOW_TRACKING_URI": "https://name:s3cret@host/"},
-            "error: the runs are at https://host/ already: MLFLOW_TRACKING_URI says so\n",
+            "error: the runs are already at https://host/, which MLFLOW_TRACKING_URI names\n",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Does this machine reproduce the published result? Run the pipeline from nothing, and compare.
+"""Check that this machine reproduces the published result: run the pipeline again, and compare.
 
 It clones the committed HEAD into a temporary folder, runs all stages there with an empty DVC
 cache and an MLflow store of its own, and compares every output with the committed dvc.lock. The
@@ -31,14 +31,14 @@ class Output:
 
 @dataclass(frozen=True)
 class Lock:
-    """What a dvc.lock says."""
+    """The content of a dvc.lock."""
 
     outputs: dict[str, Output]  # by path, in the order of the stages
     inputs: dict[str, Any]  # MD5 by path of what no stage wrote; parameters by file and stage
 
 
 def run(*command: str, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> str:
-    """Return the output of a command; if it fails, end the program with what it said."""
+    """Return the output of a command; if it fails, end the program with that output."""
     done = subprocess.run(
         command, cwd=cwd, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
@@ -48,7 +48,7 @@ def run(*command: str, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -
 
 
 def rebuild(clone: Path, folder: Path) -> None:
-    """Run every stage, without any setting of the user's for DVC, MLflow or Git."""
+    """Run every stage, without the user's settings for DVC, MLflow or Git."""
     environment = {}
     for key, value in os.environ.items():
         if not key.startswith(USERS_SETTINGS):
@@ -61,7 +61,7 @@ def rebuild(clone: Path, folder: Path) -> None:
 
 
 def read_stages(clone: Path) -> dict[str, Any]:
-    """Return what dvc.lock says of each stage, in the order of dvc.yaml."""
+    """Return the stages of dvc.lock, in the order of dvc.yaml."""
     yaml = YAML(typ="safe")
     declared = yaml.load(clone / "dvc.yaml")["stages"]
     locked = yaml.load(clone / "dvc.lock")["stages"]

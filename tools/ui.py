@@ -1,4 +1,4 @@
-"""Publish what is there, and serve the local store in the MLflow UI, on this machine only."""
+"""Publish the results, and serve the local store in the MLflow UI, on this machine only."""
 
 import os
 import socket
@@ -17,10 +17,10 @@ DEFAULT_PORT = "5000"
 
 
 def free_port(text: str) -> int:
-    """Return the first port, from the given one on, that nothing listens at.
+    """Return the first free port, from the given one on.
 
     Raises:
-        UserError: the text is no port, or all are taken.
+        UserError: the text is not a port, or all are taken.
     """
     if not text.isdecimal() or not 0 < int(text) < 65536:
         raise UserError(f"MLFLOW_PORT is {text}, but must be a whole number from 1 to 65535")
@@ -35,20 +35,20 @@ def main() -> None:
     store = configured_store(ROOT, "")
     if store.is_remote:
         raise UserError(
-            f"the runs are at {store.redacted_uri} already: MLFLOW_TRACKING_URI says so"
+            f"the runs are already at {store.redacted_uri}, which MLFLOW_TRACKING_URI names"
         )
     wanted = os.environ.get("MLFLOW_PORT") or DEFAULT_PORT
     port = free_port(wanted)
     if port != int(wanted):
         print(f"port {wanted} is taken: this is port {port}", flush=True)
     os.environ["MLFLOW_PORT"] = str(port)  # for the addresses that the bridge prints
-    # If it cannot publish, it has said why, and what is there can be looked at.
+    # A failed publish has printed its reason; serve the existing runs anyway.
     subprocess.run([sys.executable, "-E", ROOT / "src" / "bridge"])
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # two processes, not fifteen
     os.environ["PYTHONWARNINGS"] = "ignore:starlette.middleware.wsgi is deprecated"
     command = ["mlflow", "ui", "--host", HOST, "--port", str(port), "--workers", "1"]
     if store.file and store.file.parent.is_dir():
-        os.chdir(store.file.parent)  # the address of a database may be said from there
+        os.chdir(store.file.parent)  # the address of a database may be relative to it
     stores = ["--backend-store-uri", store.uri, "--registry-store-uri", store.uri]
     os.execvp(command[0], [*command, *stores])
 

@@ -1,13 +1,13 @@
-"""Before `dvc repro`: check params.yaml, and remove what DVC would fail at or wrongly believe.
+"""Before `dvc repro`: check params.yaml, and remove files that DVC would fail at or wrongly trust.
 
-What is removed is written again by `dvc repro`:
+`dvc repro` writes them again:
 
-- A file that DVC was writing when it was killed, now truncated: `dvc.lock`, `.dvc/tmp/rwlock`; or
-  the folder that it had made for one in its cache of runs, and that it cannot read while empty.
-- An object of DVC's cache whose bytes do not have the MD5 that it is named after. DVC believes one
-  that is write-protected without reading it (dvc issue 5978), and hands it out even to a stage
+- A truncated file that DVC was writing when it was killed: `dvc.lock`, `.dvc/tmp/rwlock`; or an
+  empty folder in its run cache, which it cannot read.
+- An object of DVC's cache whose bytes do not have the MD5 that it is named after. DVC trusts a
+  write-protected object without reading it (dvc issue 5978), and checks it out even for a stage
   that has just written the right bytes.
-- The receipt of `track`, which says that the runs are published, where their database is gone.
+- The receipt of `track`, which says that the runs are published, if their database is gone.
 
 DVC does not notice a section of params.yaml that no stage reads, so all of the file is checked.
 """
@@ -52,21 +52,22 @@ def check_user() -> None:
         getpass.getuser()
     except (KeyError, OSError):
         raise UserError(
-            "this user has no name, which DVC needs: give it one, export USER=somebody"
+            "this user has no name, which DVC needs: set one with export USER=somebody"
         ) from None
     try:
         Path.home()
     except RuntimeError:
         raise UserError(
-            "this user has no home folder, where DVC looks for settings: export HOME=/tmp"
+            "this user has no home folder, where DVC looks for its configuration: set one with"
+            " export HOME=/tmp"
         ) from None
 
 
 def remove_truncated(repo: Repo) -> list[Path]:
     """Remove DVC's own files that are truncated, and empty folders of its cache of runs.
 
-    A dvc.lock that starts unlike this DVC's is another version's, and one with the marks of a
-    merge waits for its user: both stay.
+    A dvc.lock with another first line belongs to another version of DVC, and one with merge
+    conflicts waits for its user: both stay.
 
     Returns:
         Paths of what was removed.
@@ -99,14 +100,14 @@ def _is_truncated_lock(repo: Repo, lock: Path) -> bool:
         Lockfile(repo, str(lock)).load()
     except (YAMLSyntaxError, YAMLValidationError):
         return True
-    # What is left may have a meaning, with which DVC fails later: half an MD5 may be a number.
+    # A truncated file may still be valid, and DVC fails later: half an MD5 may be a number.
     return not text.endswith("\n")
 
 
 def remove_empty_runs(cache: Path, root: Path) -> list[Path]:
     """Remove the empty folders of a cache of runs.
 
-    In a cache that others use, too, a new one stays: somebody may be about to write into it.
+    In a shared cache a new one stays: somebody may be about to write into it.
 
     Args:
         cache: its folder `runs`.
@@ -126,7 +127,7 @@ def remove_empty_runs(cache: Path, root: Path) -> list[Path]:
 
 
 def is_own(cache: Path, root: Path) -> bool:
-    """Whether a cache is the checkout's own; one elsewhere, or a link to it, may be a team's."""
+    """Return whether a cache is the checkout's own; one that lies elsewhere may be a team's."""
     return cache.resolve().is_relative_to(root.resolve())
 
 
@@ -138,8 +139,8 @@ def objects(cache: Path, root: Path) -> list[Path]:
         root: of the checkout.
 
     Returns:
-        All objects of the checkout's own cache; of another one, which may hold terabytes of
-        others, those that the checkout's dvc.lock names.
+        All objects of the checkout's own cache; of another one, which may hold terabytes, only the
+        objects that the checkout's dvc.lock names.
     """
     if is_own(cache, root):
         return sorted(cache.glob("??/*"))
@@ -198,7 +199,7 @@ def main() -> None:
         with Repo(str(root)) as repo:
             for path in remove_truncated(repo):
                 shown = paths.shown(path)
-                print(f"removed {shown}, which was truncated: dvc repro goes on from the cache")
+                print(f"removed {shown}, which was truncated: dvc repro resumes from the cache")
             for path in remove_corrupted(Path(repo.cache.local.path), root):
                 shown = paths.shown(path)
                 print(f"removed {shown}, which was corrupted: dvc repro writes it again")

@@ -1,6 +1,6 @@
 """Shows the experiments of `dvc exp show` side by side, on one page: make compare.
 
-Arguments are handed on to `dvc exp show`: `python tools/compare --num 3` takes three commits.
+Arguments are passed to `dvc exp show`: `python tools/compare --num 3` takes three commits.
 """
 
 import json

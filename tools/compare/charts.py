@@ -1,7 +1,7 @@
 """The charts of the page: SVG in colours that the page defines, for a light and a dark theme.
 
-The axes of losses and iterations are those of the report's figures. Apart from these the charts are
-drawn here: they lay experiments over one another and can be pointed at, where the report's show
+The axes of losses and iterations are drawn as in the report's figures. All else is drawn here:
+these charts lay experiments over one another and can be pointed at, while the report's figures show
 each model on paper.
 
 This module imports Matplotlib: a script calls `isolate_matplotlib` before (matplotlib_setup.py).
@@ -22,7 +22,7 @@ from portable.arithmetic import FloatArray
 SIZE = (4.6, 3.2)  # inches
 TEXT = "#010203"  # stands for the colour of the text
 MUTED = "#808488"  # lines that only join or shade; seen on white and on black
-FIRST_COLOR = 0x020000  # from here on colours stand for those of settings
+FIRST_COLOR = 0x020000  # this colour and the next ones stand for the settings' colours
 
 
 @dataclass(frozen=True)
@@ -117,11 +117,11 @@ def loss_chart(comparison: Comparison, curves: Sequence[Curve]) -> Chart:
 
 
 class Palette:
-    """The colours of settings, as stand-ins that the page's own take the place of."""
+    """The colours of settings: stand-ins, which `resolve` replaces with the page's own."""
 
     def __init__(self, settings: Sequence[Setting]) -> None:
         self.stand_ins = {
-            setting.key: f"#{FIRST_COLOR + number:06x}" for number, setting in enumerate(settings)
+            setting.key: f"#{FIRST_COLOR + index:06x}" for index, setting in enumerate(settings)
         }
 
     def look(self, *settings: Setting) -> dict[str, Any]:
@@ -171,7 +171,7 @@ def _as_svg(draw: Callable[[Axes], None], palette: Palette, name: str) -> str:
 
 
 def _trim(svg: str) -> str:
-    """Return Matplotlib's SVG as a part of a page: no head, no size, no names that nothing uses."""
+    """Return Matplotlib's SVG as a part of a page: without its head, size and unused names."""
     start = svg.index("<svg ")
     tag_end = svg.index(">", start) + 1
     box = re.findall('viewBox="[^"]*"', svg[start:tag_end])[0]

@@ -1,4 +1,4 @@
-"""The experiments that `dvc exp show` lists, whatever their parameters and metrics look like."""
+"""Read the experiments that `dvc exp show` lists, whatever their parameters and metrics."""
 
 import json
 import math
@@ -15,13 +15,13 @@ from ruamel.yaml.error import YAMLError
 from pictures.scales import Value
 from pipeline import paths
 
-COMMIT = "commit"  # a parameter of our own: the commit that an experiment belongs to
+COMMIT = "commit"  # an extra parameter: the commit that an experiment belongs to
 METRICS = ("test_accuracy", "train_loss")  # without these a result cannot be shown
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A commit or an experiment, with what came of it.
+    """A commit or an experiment, with its results.
 
     Attributes:
         name: as `dvc exp show` prints it.
@@ -29,7 +29,7 @@ class Experiment:
         params: by dotted name.
         metrics: finite numbers by name, of every model that has the METRICS.
         committed: whether it is the last commit.
-        command: how to get it, to be pasted into a shell; empty for the last commit.
+        command: restores it, to be pasted into a shell; empty for the last commit.
     """
 
     name: str
@@ -57,7 +57,7 @@ def collect(
 ) -> tuple[list[Experiment], list[str]]:
     """Return the commits and their experiments, and the names of those that are left out.
 
-    Left out are those that failed, have not ended, or have no metrics.
+    Experiments that failed, have not ended, or have no metrics are left out.
 
     Args:
         listed: what `dvc exp show --json` prints.
@@ -182,7 +182,7 @@ def _numbers(values: Any) -> dict[str, float]:
 def read_locked_params(rev: str) -> dict[str, Value]:
     """Return the parameters that the results of a commit were made with, as its dvc.lock has them.
 
-    Its params.yaml may have been changed after that.
+    Its params.yaml may be newer.
     """
     command = ["git", "show", f"{rev}:{paths.LOCK}"]
     shown = subprocess.run(command, cwd=paths.ROOT, capture_output=True)

@@ -1,5 +1,6 @@
-// What is pointed at, in a chart, a picture, the keys or the table, is brought out everywhere.
-// What is chosen stays so, and is told at the bottom with the line that gets it.
+// The setting under the pointer, in a chart, a picture, the keys or the table, is highlighted
+// everywhere. A chosen one stays highlighted, and is shown at the bottom with the command that
+// restores it.
 const marked = [...document.querySelectorAll("[data-settings]")];
 const panel = document.getElementById("chosen");
 let chosen = null; // key of a setting
@@ -44,7 +45,7 @@ async function copy(button) {
   }
 }
 
-// A line in a chart is thin: around it, a broad one that is not seen can be pointed at.
+// A line in a chart is thin: a broad, invisible one around it catches the pointer.
 function widen(group) {
   for (const path of group.querySelectorAll(":scope > path")) {
     const reach = path.cloneNode();

@@ -1,4 +1,4 @@
-"""The page as HTML: what differs between the settings of each model, and what came of it."""
+"""Write the page as HTML: how the settings of each model differ, and their results."""
 
 import base64
 import io
@@ -31,7 +31,7 @@ MAX_NAMED = 4  # settings that a sentence names
 
 @dataclass(frozen=True)
 class Row:
-    """What the page shows of a setting.
+    """A setting on the page.
 
     Attributes:
         setting: the setting.
@@ -55,7 +55,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Section:
-    """What the page says of a model.
+    """A model on the page.
 
     Attributes:
         name: of the model.
@@ -102,7 +102,7 @@ def make_page(experiments: Sequence[Experiment], left_out: Sequence[str] = ()) -
 
 
 def make_section(model: str, experiments: Iterable[Experiment]) -> Section | None:
-    """Return what the page says of a model; None where no experiment has it."""
+    """Return the section of a model; None where no experiment has it."""
     comparison = compare(model, experiments)
     settings = comparison.settings
     if not settings:
@@ -137,9 +137,9 @@ def choose_colors(settings: Sequence[Setting]) -> dict[str, str]:
     """Return the CSS colours of settings by key; of many, most have the same."""
     colors = {}
     plain = [setting for setting in settings if not setting.committed]
-    for number, setting in enumerate(plain):
+    for index, setting in enumerate(plain):
         if len(plain) <= MAX_COLORS:
-            colors[setting.key] = _ramp(number / max(1, len(plain) - 1))
+            colors[setting.key] = _ramp(index / max(1, len(plain) - 1))
         else:
             colors[setting.key] = _ramp(0.5) if setting.best else OTHERS
     for setting in settings:
@@ -178,7 +178,7 @@ def make_notes(comparison: Comparison) -> list[str]:
 
 
 def _describe_best(comparison: Comparison, best: Setting) -> str:
-    """Return which setting is the best, and which ones the test set cannot tell from it."""
+    """Return a sentence with the best setting, and those that the test set cannot tell from it."""
     sentence = f"The highest test accuracy is {best.accuracy:.1%} ({_unbreakable(best.label)})."
     if comparison.error is None:
         return sentence
@@ -192,11 +192,11 @@ def _describe_best(comparison: Comparison, best: Setting) -> str:
     named = [f"{_unbreakable(s.label)} ({s.accuracy:.1%})" for s in tied[:MAX_NAMED]]
     if len(tied) > MAX_NAMED:
         named.append(f"{len(tied) - MAX_NAMED} more")
-    return f"{sentence}, so these are no worse: {', '.join(named)}."
+    return f"{sentence}, so these may be just as good: {', '.join(named)}."
 
 
 def make_row(model: str, setting: Setting) -> Row:
-    """Return what the page shows of a setting."""
+    """Return the row of a setting."""
     marks = []
     if setting.best:
         marks.append("best, within the error" if setting.tied else "best")
@@ -219,7 +219,7 @@ def make_row(model: str, setting: Setting) -> Row:
 
 
 def _unbreakable(label: str) -> str:
-    """Return a label that is broken between its parts only, not between a name and its value."""
+    """Return a label that breaks only between its parts, not between a name and its value."""
     return ", ".join(part.replace(" ", "\u00a0") for part in label.split(", "))
 
 
@@ -254,7 +254,7 @@ def read_curves(model: str, settings: Iterable[Setting]) -> list[Curve]:
 
 @cache
 def _files_of(rev: str) -> Any:
-    """Return a file system of what DVC and Git have of a commit."""
+    """Return a file system with the files of a commit, from DVC and Git."""
     from dvc.api import DVCFileSystem
 
     return DVCFileSystem(str(paths.ROOT), rev=rev)
@@ -265,7 +265,7 @@ def read_stored(experiment: Experiment, *places: Path | str) -> bytes | None:
 
     Args:
         experiment: whose file it is.
-        places: where it may lie: the layout of today, then older ones.
+        places: where it may lie: in the present layout, then in older ones.
     """
     from dvc.exceptions import DvcException
     from dvc_data.index import DataIndexDirError

@@ -22,7 +22,7 @@ class Result:
 
 @dataclass
 class Setting:
-    """Experiments that differ in nothing that concerns a model but the random numbers.
+    """Experiments that are the same for a model, except for the random numbers.
 
     Attributes:
         key: by which the page knows it.
@@ -71,7 +71,7 @@ class Comparison:
     Attributes:
         names: the parameters that differ between them.
         settings: in the order of their values.
-        test_points: of the test set of the best; None where that is not known.
+        test_points: the size of the best setting's test set; None if unknown.
     """
 
     names: list[str]
@@ -88,7 +88,7 @@ class Comparison:
 
     @property
     def error(self) -> float | None:
-        """The standard error of a difference of test accuracies; None where it is not known."""
+        """The standard error of a difference of test accuracies; None if unknown."""
         if self.best is None or self.test_points is None:
             return None
         return difference_error(self.best.accuracy, self.test_points)
@@ -106,10 +106,10 @@ def compare(model: str, experiments: Iterable[Experiment]) -> Comparison:
         if experiment.committed:
             committed = values
     settings = []
-    for number, values in enumerate(sorted(groups, key=_sort_key)):
+    for index, values in enumerate(sorted(groups, key=_sort_key)):
         settings.append(
             Setting(
-                key=f"{model}-{number}",
+                key=f"{model}-{index}",
                 values=values,
                 label=label(names, values, committed),
                 results=_distinct_results(model, groups[values]),
@@ -154,7 +154,7 @@ def _mark_best(
     """Mark the best setting, and those within the test set's error of it.
 
     Returns:
-        The points of the test set of the best; None where that is not known.
+        The size of the best setting's test set; None if unknown.
     """
     data = [index for index, name in enumerate(names) if is_of_data(name)]
     comparable = []
@@ -177,7 +177,7 @@ def _mark_best(
 
 
 def count_test_points(experiment: Experiment) -> int | None:
-    """Return how many points the test set of an experiment has; None if that cannot be told."""
+    """Return the size of an experiment's test set; None if unknown."""
     per_class = experiment.params.get("evaluate.points_per_class")
     classes = experiment.params.get("generate.classes")
     if not isinstance(per_class, int) or not isinstance(classes, int):
@@ -188,16 +188,16 @@ def count_test_points(experiment: Experiment) -> int | None:
 def difference_error(accuracy: float, points: int) -> float:
     """Return the standard error of the difference between two test accuracies near this one.
 
-    The number of points that a model has right is binomial. One right and one wrong are added to
-    them, or an accuracy of 100% would have no error.
+    The number of points that a model classifies right is binomial. One right and one wrong point
+    are added, or an accuracy of 100% would have no error.
     """
-    right = min(max(accuracy, 0), 1) * points  # a file may say anything
+    right = min(max(accuracy, 0), 1) * points  # a file may hold any number
     share = (right + 1) / (points + 2)
     return math.sqrt(2 * share * (1 - share) / points)
 
 
 def differing(model: str, experiments: Sequence[Experiment]) -> list[str]:
-    """Return the parameters that concern a model, are not only random, and differ."""
+    """Return the parameters that concern a model and differ, except for those in DRAWS."""
     names = []
     for name in dict.fromkeys(name for experiment in experiments for name in experiment.params):
         values = {experiment.params.get(name) for experiment in experiments}
@@ -209,7 +209,7 @@ def differing(model: str, experiments: Sequence[Experiment]) -> list[str]:
 
 
 def _needs_commit(model: str, experiments: Iterable[Experiment], names: Sequence[str]) -> bool:
-    """Return whether the same parameters had other results: then the code is not the same."""
+    """Return whether equal parameters gave different results: then the code differs."""
     known: dict[tuple[Value, ...], Experiment] = {}
     for experiment in experiments:
         first = known.setdefault(values_of(experiment, names), experiment)
@@ -220,12 +220,12 @@ def _needs_commit(model: str, experiments: Iterable[Experiment], names: Sequence
 
 
 def is_of_data(name: str) -> bool:
-    """Return whether accuracies with different values of a parameter are of different data."""
+    """Return whether a parameter changes the data that accuracies are measured on."""
     return name.startswith(("generate.", "evaluate."))
 
 
 def concerns(name: str, model: str) -> bool:
-    """Return whether a parameter has a part in the results of a model."""
+    """Return whether a parameter can change the results of a model."""
     section = name.partition(".")[0]
     if section.startswith("train_"):
         return section == f"train_{model}"

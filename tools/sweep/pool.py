@@ -1,4 +1,4 @@
-"""The workers of a sweep: threads of this process, or those of a Dask cluster."""
+"""The workers of a sweep: threads of this process, or a Dask cluster."""
 
 import logging
 import signal
@@ -34,7 +34,7 @@ class Pool:
 
 @dataclass
 class Outcome:
-    """What came of the experiments that were run."""
+    """The result of running experiments."""
 
     failed: dict[str, str] = field(default_factory=dict)  # by name, the reason
     stopped: bool = False  # by Ctrl-C
@@ -42,7 +42,7 @@ class Outcome:
 
 @contextmanager
 def local_pool(count: int) -> Iterator[Pool]:
-    """Threads that wait for the commands of their experiments: no port is opened."""
+    """Yield a pool of threads that wait for their experiments' commands: no port is opened."""
     with ThreadPoolExecutor(count) as executor:
         yield Pool(executor, lambda: count)
     worker.close_warm()
@@ -50,7 +50,7 @@ def local_pool(count: int) -> Iterator[Pool]:
 
 @contextmanager
 def cluster_pool(scheduler: str) -> Iterator[Pool]:
-    """The workers of a Dask cluster.
+    """Yield the workers of a Dask cluster as a pool.
 
     Args:
         scheduler: its address, tls://... or tcp://...
@@ -62,14 +62,14 @@ def cluster_pool(scheduler: str) -> Iterator[Pool]:
         from distributed import Client
     except ImportError:
         raise UserError("a cluster needs Dask: pip install 'distributed'") from None
-    logging.disable()  # Dask's own words; what goes wrong is said in ours
+    logging.disable()  # Dask's own messages; ours explain what goes wrong
     try:
         client = Client(scheduler, timeout=10)  # seconds
     except (OSError, ValueError) as error:
         raise UserError(f"no scheduler answers at {scheduler}: {error}") from None
     except TypeError:  # Dask's own error
         raise UserError(
-            f"{scheduler} needs TLS certificates: say in Dask's settings where they are, as"
+            f"{scheduler} needs TLS certificates: set their paths in Dask's configuration, as"
             " docs/cluster.md shows"
         ) from None
     with client:
@@ -127,7 +127,7 @@ def run_all(
                 bar.update()
     except (CancelledError, OSError):
         raise UserError(
-            "the scheduler is lost; what is finished is kept, and the same command runs the rest"
+            "the scheduler is lost; finished experiments are kept: the same command runs the rest"
         ) from None
     finally:
         signal.signal(signal.SIGINT, handler)

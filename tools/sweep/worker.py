@@ -1,4 +1,4 @@
-"""What a worker of a sweep does: one experiment, in a clone of its own.
+"""Run one experiment of a sweep, in a clone of the worker's own.
 
 This file is sent to the workers of a Dask cluster, with guard.py and warm.py. There may be
 nothing of this project there yet, so it imports nothing but the standard library.
@@ -21,7 +21,7 @@ from typing import IO, Any
 import guard
 import warm
 
-# What DVC says when another worker is just writing into the cache of runs that they share.
+# DVC's message while another worker writes into the run cache that they share.
 HALF_WRITTEN = r"/runs/\w+/\w+/\.[\w-]+\.tmp|join\(\) argument must be .* not 'NoneType'"
 TRIES = 5  # it may happen at each stage that experiments have in common
 
@@ -36,13 +36,13 @@ class Job:
     commit: str  # that all of them start from
     repository: str  # to clone from, and to push experiments to
     folder: str  # of the clones
-    environment: dict[str, str]  # on top of the worker's own
+    environment: dict[str, str]  # added to the worker's own
     cache: str | None  # folder of DVC's cache; None: each clone has its own
     push: bool  # whether data go to DVC's remote
 
     @property
     def experiments(self) -> str:
-        """The Git references of the experiments, without their names."""
+        """The prefix of the experiments' Git references."""
         return f"refs/exps/{self.commit[:2]}/{self.commit[2:]}"
 
 
@@ -84,7 +84,7 @@ def run_experiment(name: str, values: dict[str, str], job: Job) -> str | None:
 
 
 def close_warm(path: Path | None = None) -> None:
-    """End the warm process of a clone, with all that it has started; or those of all clones."""
+    """End the warm process of a clone, or of all clones, with everything that it has started."""
     for clone in [path] if path else list(_warm):
         if clone in _warm:
             _warm.pop(clone).close()
@@ -95,7 +95,7 @@ class Clone:
     """A clone of the repository that runs one experiment after another."""
 
     path: Path
-    lock: IO[Any]  # held while it is in use, by the commands that run in it, too
+    lock: IO[Any]  # held while it is in use, also by the commands that run in it
     job: Job
 
     @property
@@ -131,8 +131,8 @@ class Clone:
             except Failed as error:
                 if not remaining or not re.search(HALF_WRITTEN, str(error)):
                     raise
-            # By now the other worker has written. DVC does not replace files that it has not
-            # put into its cache yet, so they go.
+            # By now the other worker has finished writing. DVC does not replace files that are not
+            # in its cache yet, so they are removed.
             self.run("git", "clean", "-dfxq", "--exclude=/.dvc")
 
     def push(self, name: str) -> None:
@@ -148,7 +148,7 @@ class Clone:
         self.run("git", "update-ref", "-d", reference)
 
     def _is_pushed(self, reference: str) -> bool:
-        """Whether the experiment is there: another worker, taken for dead, may have been first."""
+        """Return whether another worker, which was taken for dead, has pushed the experiment."""
         try:
             self.run("git", "ls-remote", "--exit-code", "origin", reference)
         except Failed:
@@ -202,7 +202,7 @@ class Clone:
 
 @contextmanager
 def free_clone(job: Job) -> Iterator[Clone]:
-    """The first clone of the folder that nobody uses; it is locked."""
+    """Yield the first unused clone of the folder, locked."""
     folder = Path(job.folder).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     for index in itertools.count():
