@@ -81,7 +81,7 @@ def run(
 
 
 def output(*command: str, environment: Mapping[str, str] | None = None) -> str:
-    """Return the output of a command; if it fails, end the program with what it said."""
+    """Return the output of a command; if it fails, end the program with its output."""
     done = run(command, environment)
     if done.returncode != 0:
         sys.exit(f"{done.stdout}{done.stderr}error: {' '.join(command)} failed")
@@ -97,7 +97,7 @@ def pip_install(folder: Path, *arguments: str, python: str = sys.executable) -> 
 
 
 def pinned(*others: str) -> list[str]:
-    """Return the libraries, but some, in the versions that are installed here."""
+    """Return the libraries, except for some, in the versions that are installed here."""
     return [f"{name}=={metadata.version(name)}" for name in LIBRARIES if name not in others]
 
 
@@ -158,7 +158,7 @@ def other_python(folder: Path, python: str) -> Setting:
 
 
 def settings(folder: Path, pythons: Sequence[str]) -> Iterator[Setting]:
-    """Return what is compared; the first is what all others are compared with."""
+    """Return the settings to compare; all others are compared with the first."""
     here = [sys.executable]
     version = f"Python {platform.python_version()}, NumPy {metadata.version('numpy')}"
     yield Setting(f"this machine, {version}", here)

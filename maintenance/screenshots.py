@@ -42,7 +42,7 @@ MAX_BYTES = 400_000  # of a picture
 
 
 def run(*command: str, folder: Path) -> None:
-    """Run a command; if it fails, end the program with what it said."""
+    """Run a command; if it fails, end the program with its output."""
     done = subprocess.run(
         command, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=900
     )

@@ -15,7 +15,8 @@ from pictures import pages
 from pictures.matplotlib_setup import isolate_matplotlib
 from pictures.report_page import report_page
 from pipeline import files, paths
-from pipeline.errors import UserError, exit_on_user_error
+from pipeline.declared import check_models
+from pipeline.errors import exit_on_user_error
 from pipeline.params import Params, load_params, used_params
 from pipeline.runtime import set_up_runtime
 from portable.arithmetic import FloatArray, IntArray
@@ -30,7 +31,7 @@ EXPLORER_NOTE = (
 
 @dataclass(frozen=True)
 class Published:
-    """What the case study has: parameters, data and numbers.
+    """The parameters, data and numbers of the case study.
 
     Attributes:
         sections: its parameters, by section and key.
@@ -65,7 +66,7 @@ class Difference:
     """A parameter, or the hash of a file, that is not the case study's own."""
 
     key: str
-    here: Any  # None where there is no such parameter any more
+    here: Any  # None if the parameter no longer exists
     published: Any
 
 
@@ -90,52 +91,6 @@ def report(params: Params, root: Path) -> None:
     files.write_text(root / paths.REPORT_PAGE, page)
 
 
-def check_models(root: Path) -> None:
-    """Refuse to report models that dvc.yaml does not train, or that it does not hand on.
-
-    Else a model that was taken out of dvc.yaml stays in the report, with its old results.
-
-    Raises:
-        UserError: dvc.yaml and the code do not name the same models, or the stage `report` does not
-            depend on what the stages of a model write.
-    """
-    with files.file_errors(root / paths.PIPELINE, files.RESTORE):
-        stages = files.read_yaml(root / paths.PIPELINE)["stages"]
-        trained = list(map(str, stages["train"]["foreach"]))
-        deps = list(map(str, stages["report"]["deps"]))
-    for model in trained:
-        if model not in MODELS:
-            raise UserError(
-                f"{paths.PIPELINE} trains the model {model}, which is not in MODELS "
-                f"(src/spirals/models.py): add it there, or take it out of {paths.PIPELINE}"
-            )
-    for model in MODELS:
-        if model not in trained:
-            raise UserError(
-                f"the model {model} is in MODELS (src/spirals/models.py), but "
-                f"{paths.PIPELINE} does not train it: add it to the list of models there, or take "
-                "it out of MODELS"
-            )
-        for path in model_files(model):
-            if str(path) not in deps:
-                raise UserError(
-                    f"{paths.PIPELINE}: the stage report must have {path} in its deps, "
-                    "or it does not see when that changes: add it there"
-                )
-
-
-def model_files(name: str) -> list[Path]:
-    """Return the files of a model that the report is made from."""
-    return [
-        paths.weights(name),
-        paths.curve(name),
-        paths.snapshots(name),
-        paths.metrics(name),
-        paths.confusion(name),
-        paths.picture(name, "boundary"),
-    ]
-
-
 def draw_figures(dpi: int, root: Path, curves: dict[str, FloatArray]) -> None:
     """Draw the figures of all models."""
     from pictures import figures  # imports Matplotlib: after isolate_matplotlib
@@ -153,7 +108,7 @@ def draw_figures(dpi: int, root: Path, curves: dict[str, FloatArray]) -> None:
 
 
 def read_confusions(name: str, classes: int, root: Path) -> IntArray:
-    """Return how many points of each class a model took for which, [actual, predicted]."""
+    """Return the confusion matrix of a model, [actual, predicted]."""
     pairs = files.read_confusion(root / paths.confusion(name), classes)
     index = pairs[:, 0] * classes + pairs[:, 1]
     return np.bincount(index, minlength=classes**2).reshape(classes, classes)
@@ -165,7 +120,7 @@ def write_markdown(
     curves: dict[str, FloatArray],
     root: Path,
 ) -> str:
-    """Return the report as it lies beside the figures: the template report.md, filled in."""
+    """Return the report in Markdown: the template report.md, filled in."""
     from pictures.figures import REPORT_FIGURES  # imports Matplotlib: after isolate_matplotlib
 
     published = read_published(paths.ROOT)
@@ -253,7 +208,7 @@ def read_published_losses(path: Path, models: Iterable[str]) -> dict[str, dict[i
 
 
 def read_versions(root: Path) -> dict[str, str]:
-    """Return the versions of the packages that matter, as locked."""
+    """Return the locked versions of PACKAGES."""
     path = root / paths.REQUIREMENTS
     with files.file_errors(path, files.RESTORE):
         lock = path.read_text(encoding="utf-8")

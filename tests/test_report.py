@@ -15,10 +15,11 @@ from sources import stages
 from generate import generate
 from pictures.figures import REPORT_FIGURES
 from pipeline import paths
+from pipeline.declared import check_models
 from pipeline.errors import UserError
 from pipeline.files import model_content, write_csv, write_json
 from pipeline.params import load_params, used_params
-from report import PACKAGES, check_models, read_published, read_versions, report
+from report import PACKAGES, read_published, read_versions, report
 from spirals.models import MODELS
 
 PUBLISHED = list(csv.DictReader((ROOT / "reference/published.csv").read_text().splitlines()))
