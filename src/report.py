@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from pictures import pages
+from pictures.explorer import why_page_cannot_train
 from pictures.matplotlib_setup import isolate_matplotlib
 from pictures.report_page import report_page
 from pipeline import files, paths
@@ -219,8 +220,12 @@ def read_versions(root: Path) -> dict[str, str]:
 def main() -> None:
     set_up_runtime()
     isolate_matplotlib()
-    report(used_params(load_params(paths.ROOT), paths.ROOT), paths.ROOT)
+    params = used_params(load_params(paths.ROOT), paths.ROOT)
+    report(params, paths.ROOT)
     print(f"the results on one page -> {paths.REPORT_PAGE}, {paths.REPORT}")
+    reason = why_page_cannot_train(paths.ROOT, params)
+    if reason:
+        print(f"note: {reason} It shows the recorded training only.")
 
 
 if __name__ == "__main__":

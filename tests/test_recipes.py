@@ -59,7 +59,7 @@ def run_fast_tests(project, which=FAST):
 def run_pipeline(project, **changes):
     """Run the pipeline with small parameters; return its metrics."""
     project.set_params({**SMALL, "generate.points_per_class": 20, **changes})
-    project.run("dvc", "repro")
+    project.printed = project.run("dvc", "repro").stdout
     return json.loads((project.root / "reports/metrics.json").read_text())
 
 
@@ -174,6 +174,7 @@ def test_a_parameter_a_figure_a_metric_for_one_model_and_a_tag_on_every_run(proj
     assert decayed["linear"] == undecayed["linear"]
     report = (project.root / "reports/README.md").read_text()
     assert "decay" in report
+    assert "note: The page cannot train: it does not know the parameter" in project.printed
     assert re.search(r"^\| Unused hidden units \|  \| \d+ \|$", report, re.MULTILINE)
     assert type(decayed["mlp"]["unused_units"]) is int
     assert "unused_units" not in decayed["linear"]

@@ -102,7 +102,7 @@ def explorer(root: Path, params: Params, room: int) -> str:
         room: characters that it may have at most.
     """
     X, y = files.read_points(root / paths.DATA)
-    reason = engine.why_page_cannot_train(params) or why_not_spirals(X, y, params)
+    reason = why_page_cannot_train(root, params)
     engine_script = "" if reason else engine.script()
     given = given_to_all(root, X, y, params, with_test=bool(reason))
     room -= len(json.dumps(given)) + len(STYLE) + len(SCRIPT) + len(engine_script) + MARKUP
@@ -127,6 +127,12 @@ def explorer(root: Path, params: Params, room: int) -> str:
     )
 
 
+def why_page_cannot_train(root: Path, params: Params) -> str | None:
+    """Return why the page shows the recorded training only, if it cannot train itself."""
+    X, y = files.read_points(root / paths.DATA)
+    return engine.why_page_cannot_train(params) or why_not_spirals(X, y, params)
+
+
 def why_not_spirals(X: FloatArray, y: IntArray, params: Params) -> str | None:
     """Return why the page cannot make the training set itself; None if it can.
 
@@ -140,7 +146,7 @@ def why_not_spirals(X: FloatArray, y: IntArray, params: Params) -> str | None:
     )
     if np.array_equal(X, made_X) and np.array_equal(y, made_y):
         return None
-    return "the training set is not the spirals of these parameters"
+    return "The page cannot train: the training set is not the spirals of these parameters."
 
 
 def as_json(value: Any) -> str:
