@@ -135,6 +135,21 @@ def test_a_checkout_that_is_as_committed_is_not_dirty(project):
     assert lineage.commit == project.git("rev-parse", "HEAD")
 
 
+def test_dvcignore_hides_nothing_outside_of_the_project(users_config, tmp_path):
+    project = Project(tmp_path / "repository/project")
+    for name, text in {**FILES, "../shared/points.swp": "1\n"}.items():
+        (project.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (project.root / name).write_text(text)
+    lock = (project.root / "dvc.lock").read_text()
+    (project.root / "dvc.lock").write_text(lock.replace("path: code,", "path: ../shared,"))
+    project.git("init", "--quiet", "--template=", "..")
+    project.git("-C", "..", "add", "--all")
+    project.git("commit", "--quiet", "--message", "all")
+    assert project.lineage().dirty == "false"
+    (project.root / "../shared/points.swp").write_text("2\n")
+    assert project.lineage().dirty == "true"
+
+
 @pytest.mark.parametrize(
     "settings",
     [

@@ -13,7 +13,7 @@ from bridge.errors import UserError
 from bridge.files import cached_object, digest, flatten, ignored_by_dvc, main_checkout, read
 from bridge.git import Git
 from bridge.names import by_display_name
-from bridge.results import Result, locks_of
+from bridge.results import Result, is_in_project, locks_of
 from bridge.settings import FILE
 from bridge.stages import (
     Hashes,
@@ -128,14 +128,17 @@ def _source(git: Git, root: Path) -> str:
 def _dirty(git: Git, pipeline: Pipeline) -> str:
     """Return whether a file that the stages start from is not as in the commit.
 
-    Not to know it is not the same as clean. What .dvcignore hides is no input: DVC does not see it.
+    Not to know it is not the same as clean. What .dvcignore hides in the project is no input: DVC
+    does not see it.
     """
     changed = git.changed_paths(_inputs(pipeline))
     if changed is None:
         return "unknown"
     is_ignored = ignored_by_dvc(pipeline.root)
-    is_clean = all(map(is_ignored, changed))
-    return "false" if is_clean else "true"
+    for path in changed:
+        if not (is_in_project(path) and is_ignored(path)):
+            return "true"
+    return "false"
 
 
 def _inputs(pipeline: Pipeline) -> list[str]:
