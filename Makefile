@@ -21,8 +21,8 @@ results:  ## Show the results, and what to type next
 test: .venv/installed  ## Run the tests (five minutes)
 	@pytest -n auto --maxprocesses 8 --dist loadgroup
 
-test-fast: .venv/installed  ## Run the tests that need no pipeline (about half a minute)
-	@pytest -n auto --maxprocesses 8 --dist loadgroup -m "not slow"
+test-fast: .venv/installed  ## Run the tests that need no pipeline (15 seconds)
+	@pytest -n auto --maxprocesses 8 -m "not slow"
 
 test-more: .venv/installed  ## Run what `make test` leaves out (five minutes)
 	@pytest -n auto --maxprocesses 8 --dist loadgroup -m exhaustive

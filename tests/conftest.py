@@ -1,6 +1,7 @@
 """What the tests share: parameters that train in a moment, and real checkouts to run DVC in."""
 
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -102,10 +103,21 @@ LONG = [
 ]
 
 
+def pytest_ignore_collect(collection_path, config):
+    """Leave out the files with slow tests only, where only the fast ones run.
+
+    They import MLflow, which takes more than a second.
+    """
+    if config.option.markexpr != "not slow" or collection_path.suffix != ".py":
+        return None
+    text = collection_path.read_text()
+    return bool(re.search(r"^pytestmark = .*\bpytest\.mark\.slow\b", text, re.MULTILINE)) or None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     for item in items:
-        for name in ("server", "drawn"):  # they take a while: one worker makes them
+        for name in ("server", "drawn"):  # they take a while, so one worker makes them
             if name in item.fixturenames:
                 item.add_marker(pytest.mark.xdist_group(name))
     place = {f"test_{name}": number for number, name in enumerate(LONG)}

@@ -5,9 +5,7 @@ import csv
 import hashlib
 import json
 import os
-import secrets
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +19,7 @@ import mlflow
 import numpy as np
 import pytest
 from mlflow import MlflowClient
+from ports import free_port
 
 from bridge.store import safe_name
 from spirals.training import SNAPSHOT_PERMILLES
@@ -166,15 +165,6 @@ def assert_complete(client, run):
     mlflow.set_tracking_uri(client.tracking_uri)
     classes = mlflow.pyfunc.load_model(f"models:/{logged.model_id}").predict(np.zeros((4, 2)))
     assert classes.shape == (4,)
-
-
-def free_port():
-    """Return a port that nothing listens at; the system itself hands out those from 32768 on."""
-    while True:
-        port = secrets.choice(range(20_000, 30_000))
-        with contextlib.suppress(OSError), socket.socket() as found:
-            found.bind(("127.0.0.1", port))
-            return port
 
 
 @contextlib.contextmanager

@@ -304,6 +304,7 @@ def test_the_project_is_the_nearest_one_that_the_current_folder_is_in(tmp_path, 
         assert project_root() == tmp_path / root
 
 
+@pytest.mark.slow
 def test_every_command_says_what_it_does():
     for command in ([], ["init"], ["check"], ["publish"]):
         done = subprocess.run(

@@ -295,6 +295,7 @@ def test_the_memory_of_a_container_is_the_limit(tmp_path, monkeypatch):
 POINTS = 1500
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SIZES)
 def test_the_estimate_of_memory_is_above_what_training_takes_and_not_far(
     name, tmp_path, monkeypatch

@@ -336,6 +336,7 @@ def test_many_valid_files_train(content):
     check_training(content)
 
 
+@pytest.mark.slow
 @profile(25)
 @given(mutations)
 def test_a_mutated_file_is_accepted_or_refused(changes):

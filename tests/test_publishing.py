@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from conftest import Checkout
 from mlflow import MlflowClient
+from ports import free_port
 from ruamel.yaml import YAML
-from runs import AFTER, DURING, TRAIN, all_complete, free_port, hashes, md5, mlflow_server, outputs
+from runs import AFTER, DURING, TRAIN, all_complete, hashes, md5, mlflow_server, outputs
 
 pytestmark = pytest.mark.slow
 # Never restored from DVC's run cache: they have an output outside of the cache.

@@ -1,4 +1,4 @@
-"""Where the runs go: what MLflow's own variables say, and the message where that cannot be."""
+"""Publishing to stores of many kinds, and the message where that cannot be."""
 
 import json
 import os
@@ -10,88 +10,15 @@ import subprocess
 import pytest
 from conftest import copied
 from mlflow import MlflowClient
-from runs import all_complete, free_port
+from ports import free_port
+from runs import all_complete
 
-from bridge.errors import UserError
-from bridge.store import COMPLETE, FOLDER, configured_store, redact_address
+from bridge.store import COMPLETE, FOLDER
+
+pytestmark = pytest.mark.slow
 
 OTHER_USER = 65534
 MISSING = "0123456789abcdef" * 2  # the ID of no run
-
-
-@pytest.mark.parametrize(
-    ("given", "uri", "file"),
-    [
-        ("", "sqlite:///{main}/mlflow.db", "mlflow.db"),
-        ("sqlite:///q.db?timeout=60", "sqlite:///{main}/q.db?timeout=60", "q.db"),
-        ("sqlite:////tmp/q.db?timeout=60&x=y", "sqlite:////tmp/q.db?timeout=60&x=y", "/tmp/q.db"),
-        ("SQLite:///below/Q.db", "sqlite:///{main}/below/Q.db", "below/Q.db"),
-        (" sqlite:///q.db\n", "sqlite:///{main}/q.db", "q.db"),
-        ("sqlite+pysqlite:///q.db", "sqlite+pysqlite:///{main}/q.db", "q.db"),
-        ("HTTP://Mlflow.example:5000", "http://Mlflow.example:5000", None),
-        (" https://mlflow.example/below/", "https://mlflow.example/below/", None),
-        ("postgresql://user:s3cret@db.example/runs?sslmode=require", None, None),
-    ],
-)
-@pytest.mark.parametrize("below", ["", ".dvc/tmp/exps/one"])
-def test_a_store_is_where_the_variable_says_and_below_the_main_checkout(
-    given, uri, file, below, tmp_path, monkeypatch
-):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", given)
-    store = configured_store(tmp_path / below, "spirals")
-    assert store.uri == (uri or given).replace("{main}", str(tmp_path))
-    assert store.file == (file and tmp_path / file)
-    assert store.folder == (store.file.parent if file else tmp_path) / "mlflow-bridge"
-    assert store.is_remote == ("http" in given.lower())
-    assert "s3cret" not in store.redacted_uri + store.server
-    assert store.server == (store.uri.rstrip("/") if store.is_remote else "http://127.0.0.1:5000")
-
-
-@pytest.mark.parametrize(
-    "given", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:///file:x?mode=memory"]
-)
-def test_a_database_without_a_file_is_refused(given, tmp_path, monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", given)
-    with pytest.raises(
-        UserError,
-        match=rf"^MLFLOW_TRACKING_URI is {redact_address(given)}, but must name a file that stays",
-    ):
-        configured_store(tmp_path, "spirals")
-
-
-def test_a_database_that_is_a_folder_is_refused(tmp_path, monkeypatch):
-    (tmp_path / "q.db").mkdir()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///q.db?timeout=60")
-    with pytest.raises(UserError, match=r"/q\.db, which is a folder, but must be a file$"):
-        configured_store(tmp_path, "spirals")
-
-
-@pytest.mark.parametrize(
-    "given", ["databricks-uc", "uc:http://user:s3cret@there", "file:///tmp/registry", "./registry"]
-)
-def test_a_registry_of_another_kind_is_refused(given, tmp_path, monkeypatch):
-    monkeypatch.setenv("MLFLOW_REGISTRY_URI", given)
-    with pytest.raises(
-        UserError, match=r"^MLFLOW_REGISTRY_URI is .*: unset it, or name one of http, https, "
-    ) as refused:
-        configured_store(tmp_path, "spirals")
-    assert "s3cret" not in str(refused.value)
-
-
-@pytest.mark.parametrize(
-    ("experiment_id", "name", "expected"),
-    [
-        ("", "", ("spirals", None)),
-        ("7", "", ("", "7")),
-        ("7", "x", ("x", "7")),
-        ("", "x", ("x", None)),
-    ],
-)
-def test_an_experiment_by_name_or_id(experiment_id, name, expected, tmp_path, monkeypatch):
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", experiment_id)
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", name)
-    store = configured_store(tmp_path, "spirals")
-    assert (store.experiment, store.experiment_id) == expected
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +40,6 @@ def refusal(project, **environment):
     return done.stderr
 
 
-@pytest.mark.slow
 def test_a_database_with_a_query_is_used(project, tmp_path):
     query = {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/q.db?timeout=60"}
     for state in ("published", "was there"):
@@ -122,7 +48,6 @@ def test_a_database_with_a_query_is_used(project, tmp_path):
     assert len(all_complete(f"sqlite:///{tmp_path}/q.db")) == 2
 
 
-@pytest.mark.slow
 def test_make_keeps_the_receipt_of_a_store_that_is_there(project, tmp_path):
     query = {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/q.db?timeout=60"}
     publish(project, **query)
@@ -132,7 +57,6 @@ def test_make_keeps_the_receipt_of_a_store_that_is_there(project, tmp_path):
     assert json.loads(receipt.read_text()).keys() == {"linear", "mlp"}
 
 
-@pytest.mark.slow
 def test_make_removes_the_receipt_of_a_store_that_is_not_there(project, tmp_path):
     publish(project, MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/q.db")
     missing = "sqlite:///other.db?timeout=60"
@@ -168,7 +92,6 @@ def experiments(request, empty_store, server, tmp_path):
     return Experiments(f"sqlite:///{folder}/mlflow.db", artifact_location=location)
 
 
-@pytest.mark.slow
 def test_an_experiment_that_an_id_names_gets_the_runs(experiments, project):
     variables = experiments.variables(experiments.ours, MLFLOW_RUN_ID=MISSING)
     printed = publish(project, **variables)
@@ -181,7 +104,6 @@ def test_an_experiment_that_an_id_names_gets_the_runs(experiments, project):
     assert names == experiments.before | {experiments.name}
 
 
-@pytest.mark.slow
 def test_an_id_and_a_name_that_contradict_one_another_are_refused(experiments, project):
     variables = experiments.variables(experiments.ours, MLFLOW_EXPERIMENT_NAME="other")
     message = f"error: MLFLOW_EXPERIMENT_ID {experiments.ours} is the experiment {experiments.name}"
@@ -189,13 +111,11 @@ def test_an_id_and_a_name_that_contradict_one_another_are_refused(experiments, p
     assert refusal(project, **variables).startswith(says)
 
 
-@pytest.mark.slow
 def test_the_id_of_a_deleted_experiment_is_refused(experiments, project):
     message = "was deleted in MLflow: restore it, or set MLFLOW_EXPERIMENT_NAME\n"
     assert refusal(project, **experiments.variables(experiments.deleted)).endswith(message)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("experiment_id", ["77777", "seven"])
 def test_the_id_of_no_experiment_is_refused(experiment_id, experiments, project):
     message = refusal(project, **experiments.variables(experiment_id))
@@ -205,7 +125,6 @@ def test_the_id_of_no_experiment_is_refused(experiment_id, experiments, project)
     assert comfort.startswith("Nothing that was computed is lost; ")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("form", ["HTTP", " http/"])
 def test_a_servers_address_in_any_form_is_a_servers(form, project, server):
     address, folder = server
@@ -220,7 +139,6 @@ def test_a_servers_address_in_any_form_is_a_servers(form, project, server):
     assert len({*(folder / "kept").rglob("loss.png")} - before) == 2
 
 
-@pytest.mark.slow
 def test_a_registry_apart_that_is_down_is_named_without_its_secrets(project, empty_store, tmp_path):
     uri = f"sqlite:///{empty_store(tmp_path / 'store')}/mlflow.db"
     registry = f"http://user:s3cret@127.0.0.1:{free_port()}"
@@ -229,7 +147,6 @@ def test_a_registry_apart_that_is_down_is_named_without_its_secrets(project, emp
     assert "s3cret" not in message
 
 
-@pytest.mark.slow
 def test_a_registry_apart_has_the_champion(project, empty_store, tmp_path):
     uri = f"sqlite:///{empty_store(tmp_path / 'store')}/mlflow.db"
     registry = f"sqlite:///{empty_store(tmp_path / 'registry')}/mlflow.db"
@@ -258,7 +175,6 @@ def small_disk(tmp_path):
 
 
 # In kilobytes: nothing has room; the tables have; the artifacts of one run have.
-@pytest.mark.slow
 @pytest.mark.parametrize("room", [100, 1200, 1700])
 def test_a_full_disk_is_named_in_a_short_message(room, project, small_disk, monkeypatch):
     monkeypatch.setattr(project, "warm", False)  # MLflow reads its settings when it is imported
@@ -270,7 +186,6 @@ def test_a_full_disk_is_named_in_a_short_message(room, project, small_disk, monk
     assert "SQL" not in message
 
 
-@pytest.mark.slow
 def test_a_disk_that_is_read_only_is_named_in_a_short_message(
     project, small_disk, database_template
 ):
@@ -282,7 +197,6 @@ def test_a_disk_that_is_read_only_is_named_in_a_short_message(
     assert message.startswith(f"error: cannot publish to {disk}/mlflow.db: ")
 
 
-@pytest.mark.slow
 def test_where_git_does_not_answer_nothing_is_said_to_be_clean(ran):
     if os.geteuid() != 0:
         pytest.skip("only root can give a folder to another user")
@@ -300,7 +214,6 @@ def test_where_git_does_not_answer_nothing_is_said_to_be_clean(ran):
         assert re.fullmatch("no-git-[0-9a-f]{4}", origin)
 
 
-@pytest.mark.slow
 def test_an_archive_that_has_no_git_is_no_refusal(ran):
     shutil.rmtree(ran.root / ".git")
     ran.run("dvc", "config", "--local", "core.no_scm", "true")

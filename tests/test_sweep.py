@@ -16,8 +16,8 @@ import pandas as pd
 import psutil
 import pytest
 from conftest import Checkout
+from ports import free_port
 from ruamel.yaml import YAML
-from runs import free_port
 
 import grid
 import guard
