@@ -18,13 +18,13 @@ all: .venv/installed  ## Build .venv, run the pipeline, show the results
 results:  ## Show the results, and what to type next
 	@python tools/results.py
 
-test: .venv/installed  ## Run the tests (five minutes)
+test: .venv/installed  ## Run the tests (about ten minutes)
 	@pytest -n auto --maxprocesses 8 --dist loadgroup
 
 test-fast: .venv/installed  ## Run the tests that need no pipeline (15 seconds)
 	@pytest -n auto --maxprocesses 8 -m "not slow"
 
-test-more: .venv/installed  ## Run what `make test` leaves out (five minutes)
+test-more: .venv/installed  ## Run what `make test` leaves out (ten minutes)
 	@pytest -n auto --maxprocesses 8 --dist loadgroup -m exhaustive
 
 reproduce: .venv/installed  ## Run the pipeline from nothing, and compare it with dvc.lock

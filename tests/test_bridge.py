@@ -420,6 +420,7 @@ def repro_killed(ran, folder, moment):
     return project, done.returncode
 
 
+@pytest.mark.exhaustive
 def test_killed_at_any_moment_and_run_again_there_is_one_complete_run(ran, tmp_path):
     _, status = repro_killed(ran, tmp_path / "whole", 0)
     moments = int((tmp_path / "whole/moments").read_text())

@@ -111,6 +111,7 @@ PAGE = (ROOT / "docs/bridge.md").read_text()
 IDENTITY = "GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b"
 
 
+@pytest.mark.exhaustive
 def test_the_page_about_the_bridge_does_what_it_says(commands, tmp_path):
     """With the example of the page; what is installed has its own tests."""
     project = tmp_path / "fit"

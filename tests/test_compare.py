@@ -565,6 +565,7 @@ def test_without_experiments_the_way_to_one_is_said(ran):
     assert done.stderr.startswith("error: there is nothing to compare yet: run dvc exp run")
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_after_an_impossible_value_was_committed_the_results_are_shown_as_they_were_made(ran):
     ran.run("dvc", "exp", "run", "--temp", "-n", "few", "-S", "train_mlp.hidden_units=3")
@@ -576,6 +577,7 @@ def test_after_an_impossible_value_was_committed_the_results_are_shown_as_they_w
     assert "abc" not in text and "few" in text
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_what_git_has_is_shown_without_the_cache(ran):
     ran.run("dvc", "exp", "run", "--temp", "-n", "few", "-S", "train_mlp.hidden_units=3")

@@ -294,6 +294,7 @@ def test_objects_that_are_corrupted_in_the_cache_are_found_by_make_and_made_agai
     assert_as_before(ran, ran.lock)
 
 
+@pytest.mark.exhaustive
 def test_other_places_and_settings(ran, tmp_path):
     """A shallow clone at an odd path without home, Git identity or usual settings; an archive."""
     odd = tmp_path / "Mein Verzeichnis \N{EN DASH} ü 日本 $x"

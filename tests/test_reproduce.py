@@ -10,6 +10,7 @@ from spirals.models import MODELS
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.exhaustive
 def test_reproduce_compares_a_rebuild_with_the_committed_lock(ran):
     lock = (ran.root / "dvc.lock").read_text()
     stages = YAML(typ="safe").load(lock)["stages"]

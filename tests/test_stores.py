@@ -175,7 +175,10 @@ def small_disk(tmp_path):
 
 
 # In kilobytes: nothing has room; the tables have; the artifacts of one run have.
-@pytest.mark.parametrize("room", [100, 1200, 1700])
+@pytest.mark.parametrize(
+    "room",
+    [100, *(pytest.param(room, marks=pytest.mark.exhaustive) for room in (1200, 1700))],
+)
 def test_a_full_disk_is_named_in_a_short_message(room, project, small_disk, monkeypatch):
     monkeypatch.setattr(project, "warm", False)  # MLflow reads its settings when it is imported
     disk = small_disk(f"{room}k")

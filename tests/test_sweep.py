@@ -273,6 +273,7 @@ def without_last_stages(checkout):
 SWEEP = (sys.executable, "tools/sweep")
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_workers_and_their_number_do_not_change_a_byte(checkout, tmp_path):
     without_last_stages(checkout)
