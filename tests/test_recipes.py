@@ -87,7 +87,7 @@ def add_model(root):
     replace_class(params, "Params", fields)
     pipeline = root / "dvc.yaml"
     replace(pipeline, "    foreach: &models [linear, mlp]\n", stages)
-    # "Copy the lines of `mlp` in their `deps`, and write `deep` instead".
+    # "In their `deps`, copy the lines of `mlp` and change `mlp` to `deep`".
     copied = re.sub(
         r"(?m)^      - \S*/mlp/\S*\n",
         lambda line: line[0] + line[0].replace("/mlp/", "/deep/"),
