@@ -1,8 +1,8 @@
-# The stages run `python`: it is the one of .venv, whether that is activated or not.
+# The stages run `python`. This makes it the one in .venv, whether .venv is activated or not.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= python3
-# Settings that the user has made for other Pythons and shells do not count here. DVC runs the
-# stages by $SHELL, which may be a login shell that runs nothing.
+# Ignore the user's settings for other Pythons and shells. DVC runs the stages with $SHELL, which may
+# be a login shell that runs nothing.
 unexport BASH_ENV $(filter PYTHON%,$(.VARIABLES))
 export SHELL := /bin/sh
 
@@ -15,7 +15,7 @@ all: .venv/installed  ## Build .venv, run the pipeline, show the results
 	@bash -o pipefail -c 'dvc repro | sed "/^Use .dvc push. /d"'  # there is no remote to push to
 	@$(MAKE) --no-print-directory results
 
-results:  ## Show the results, and what to type next
+results:  ## Show the results, and suggest what to do next
 	@python tools/results.py
 
 test: .venv/installed  ## Run the tests (about ten minutes)
@@ -27,7 +27,7 @@ test-fast: .venv/installed  ## Run the tests that need no pipeline (15 seconds)
 test-more: .venv/installed  ## Run what `make test` leaves out (ten minutes)
 	@pytest -n auto --maxprocesses 8 --dist loadgroup -m exhaustive
 
-reproduce: .venv/installed  ## Run the pipeline from nothing, and compare it with dvc.lock
+reproduce: .venv/installed  ## Run the pipeline from scratch, and compare with dvc.lock
 	@python tools/reproduce.py
 
 lint: .venv/installed  ## Check style, common mistakes and types
@@ -39,13 +39,13 @@ format: .venv/installed  ## Format the code
 	@ruff check --fix .
 	@ruff format .
 
-ui: .venv/installed  ## Open the runs in the MLflow UI, on this machine only
+ui: .venv/installed  ## Serve the runs in the MLflow UI, on this machine only
 	@python tools/ui.py
 
 compare: .venv/installed  ## Show the experiments side by side, on one page
 	@python tools/compare
 
-lock: .venv/installed  ## Update requirements.lock to the newest packages that fit
+lock: .venv/installed  ## Update requirements.lock to the newest compatible packages
 	@uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url \
 	  --no-emit-find-links --no-annotate --no-header --group dev pyproject.toml \
 	  --output-file requirements.lock
@@ -53,7 +53,7 @@ lock: .venv/installed  ## Update requirements.lock to the newest packages that f
 bench: .venv/installed  ## Measure time and memory (five minutes, on a quiet machine)
 	@python benchmarks/bench.py
 
-clean:  ## Remove environment, data and runs (not the cache of DVC)
+clean:  ## Remove environment, data and runs (but keep DVC's cache)
 	rm -rf .venv .venv-bench data mlflow.db mlflow-bridge mlruns
 
 help:  ## Show this list
@@ -64,14 +64,14 @@ help:  ## Show this list
 PIP = PYTHONDONTWRITEBYTECODE= .venv/bin/python -m pip --disable-pip-version-check
 INSTALL = $(PIP) install --quiet --compile --no-user --require-hashes
 
-# uv takes less than half of the time that pip takes. So pip fetches uv, by its hash, and uv
-# installs the rest, from the index that pip is set to. Where uv cannot run, for whatever reason,
-# pip installs everything, and says what is wrong if that was not uv's fault.
+# uv takes less than half as long as pip. So pip fetches uv, checked by its hash, and uv installs the
+# rest from the index that pip is set to. If uv cannot run, for whatever reason, pip installs
+# everything, and reports what is wrong if it was not uv's fault.
 .venv/installed: requirements.lock
 	@test ! -L .venv || { echo 'error: .venv is a link: make would empty the environment that it points to'; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
 	@echo 'Building .venv: the packages of requirements.lock are fetched, checked and compiled (about half a minute)'
-	@$(PYTHON) -m venv --clear .venv  # half an environment may lie there
+	@$(PYTHON) -m venv --clear .venv  # there may be half an environment
 	@sed -n '/^uv==/,/[^\]$$/p' requirements.lock > .venv/uv.lock
 	@{ $(INSTALL) --only-binary :all: --requirement .venv/uv.lock && \
 	  index=$$($(PIP) config list | sed -n "s/^[^=]*[.]index-url='\(.*\)'$$/\1/p" | head -n 1) && \
