@@ -227,11 +227,11 @@ def training_table(results):
         ready = f"{result['ready']:.1f}"
         loss = f"{result['loss']:.6f}"
         rows.append([name, f"{seconds * 1e6:.0f}", f"{seconds / loop:.2f}", ready, loss])
-    return table(["training", "µs an iteration", "ratio", "s to prepare", "final loss"], rows)
+    return table(["training", "µs per iteration", "ratio", "preparation, s", "final loss"], rows)
 
 
 def growth_table(key, rows):
-    header = [f"µs an iteration, by {TITLES[key]}", *(value for value, _ in rows)]
+    header = [f"µs per iteration, by {TITLES[key]}", *(value for value, _ in rows)]
     lines = []
     for name in rows[0][1]:
         lines.append([name, *(microseconds(race[name]) for _, race in rows)])
@@ -270,15 +270,15 @@ def pipeline_tables(took):
 def goals(results, took):
     """What was aimed at, as (what, measured, goal)."""
     loop, ours = results[LOOP]["seconds"], results[OURS]["seconds"]
-    yield "training, of the case study's loop", ours / loop, 0.5
+    yield "training time, relative to the case study's loop", ours / loop, 0.5
     limit = 1.6 * took["case study's own script"] + 3
     yield (
-        "cold `dvc repro`, seconds (1.6 times the case study's script, and 3)",
+        "cold `dvc repro`, seconds (limit: 1.6 times the case study's script, plus 3)",
         took["cold `dvc repro`"],
         limit,
     )
     yield (
-        "nothing to do, of `dvc status`",
+        "`dvc repro` with nothing to do, relative to `dvc status`",
         took["`dvc repro`, nothing to do"] / took["`dvc status`"],
         1.3,
     )
@@ -286,7 +286,7 @@ def goals(results, took):
     if of_queue:
         each = sum(took[key] for key in of_queue) / pipeline.QUEUED
         changed = took["`dvc repro`, a parameter of the network changed"]
-        yield "a queued experiment, of a `dvc repro`", each / changed, 1.2
+        yield "a queued experiment, relative to a `dvc repro`", each / changed, 1.2
 
 
 def draw(path, results, grown, took):
@@ -318,7 +318,7 @@ def draw(path, results, grown, took):
         if points:
             style = {"color": "#D55E00", "linewidth": 3} if name == OURS else {"linewidth": 1.2}
             axes[1].loglog(*zip(*points, strict=True), marker="o", label=name, **style)
-    axes[1].set(xlabel="points per class", title="Growth: µs an iteration")
+    axes[1].set(xlabel="points per class", title="Growth: µs per iteration")
     axes[1].legend(frameon=False)
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
@@ -364,19 +364,19 @@ def main():
     text = [
         "# Benchmarks\n",
         f"{warning}{machine()}. Written by `make bench`.\n",
-        f"Medians of {rounds}, measured in turn (of two where sizes grow and of whole commands,"
-        f" one of `dvc exp`). Training is on one core, {iterations:,} iterations of the default"
-        " network (100 points in each of 3 classes, 100 hidden units), in double precision, from"
-        " the same first weights; all end at the same loss.\n",
+        f"Medians of {rounds} measurements, taken in turn (2 for the tables by size and for whole"
+        f" commands, 1 for `dvc exp`). Training runs on one core, for {iterations:,} iterations of"
+        " the default network (100 points in each of 3 classes, 100 hidden units), in double"
+        " precision and from the same initial weights. All end at the same loss.\n",
         "![Results](results.png)\n",
         table(["goal", "measured", "at most", ""], met),
         training_table(results),
         *(growth_table(key, rows) for key, rows in grown.items()),
         *pipeline_tables(took),
-        f"The {pipeline.QUEUED} queued experiments each change one parameter of the network, as"
-        " `dvc exp run` does here.\n",
+        f"Each of the {pipeline.QUEUED} queued experiments changes one parameter of the network,"
+        " as `dvc exp run` does here.\n",
         table(header, rows),
-        "The last table is of 5 iterations a model.\n",
+        "The last table is for 5 iterations per model.\n",
     ]
     (options.output / "results.md").write_text("\n".join(text))
     draw(options.output / "results.png", results, grown, took)
