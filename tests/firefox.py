@@ -12,14 +12,9 @@ import time
 from contextlib import suppress
 
 import browser
+from ports import free_port
 
 FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def connect(port, seconds=60):

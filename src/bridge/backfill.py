@@ -18,7 +18,7 @@ from bridge.database import complete_runs
 from bridge.errors import UserError
 from bridge.files import main_checkout
 from bridge.git import Git
-from bridge.results import Result, is_in_project, load_results
+from bridge.results import Result, load_results
 from bridge.settings import load_settings
 from bridge.stages import Pipeline
 from bridge.store import PublishedRun, configured_store
@@ -120,11 +120,10 @@ def _track(git: Git, snapshot: Snapshot) -> list[tuple[str, PublishedRun]]:
 
 def _check_there(result: Result) -> None:
     """Raise UserError where a file is not there: DVC's cache does not have it."""
-    for path in {**result.hashes, **result.pictures}:
-        if is_in_project(path) and not (result.root / path).exists():
-            reason = f"neither Git nor DVC's cache has {path}"
-            advice = "dvc fetch --all-commits gets what a remote has"
-            raise UserError(f"{reason} ({advice}; with cache: false, only Git can have it)")
+    for path in result.missing_files():
+        reason = f"neither Git nor DVC's cache has {path}"
+        advice = "dvc fetch --all-commits gets what a remote has"
+        raise UserError(f"{reason} ({advice}; with cache: false, only Git can have it)")
 
 
 @contextmanager

@@ -119,7 +119,7 @@ def _print_result(overview: Overview, pipeline: Pipeline, result: Result) -> Non
         what = "a metric and a curve that ends in another value: it becomes one more point"
         overview.line("  note", f"{name} is {what}; names: in mlflow.yaml can tell them apart")
     overview.line("  data", _shorten([*result.data]))
-    missing = _missing(result)
+    missing = result.missing_files()
     if missing:
         overview.problem(f"missing: {_shorten(missing)}: dvc pull or dvc repro brings them back")
         return
@@ -133,15 +133,6 @@ def _print_result(overview: Overview, pipeline: Pipeline, result: Result) -> Non
         check_result(result)
     except UserError as error:
         overview.problem(str(error))
-
-
-def _missing(result: Result) -> list[str]:
-    """Return the outputs in the project that are not there."""
-    missing = []
-    for path in {**result.hashes, **result.pictures}:
-        if is_in_project(path) and not (result.root / path).exists():
-            missing.append(path)
-    return missing
 
 
 def _reason(result: Result, path: str) -> str:

@@ -181,6 +181,14 @@ class Result:
             return False
         return size_of(self.root / path) <= self.settings.max_bytes
 
+    def missing_files(self) -> list[str]:
+        """Return the paths of outputs and pictures in the project that are not there."""
+        missing = []
+        for path in self.hashes | self.pictures:
+            if is_in_project(path) and not (self.root / path).exists():
+                missing.append(path)
+        return missing
+
     def check_files(self) -> None:
         """Check that every file is what its stage wrote.
 
